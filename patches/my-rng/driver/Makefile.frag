@@ -1,0 +1,2 @@
+obj-$(CONFIG_MY_RNG)		+= my_rng.o
+my_rng-y			:= my-rng.o

@@ -1,0 +1,1 @@
+../driver/my-rng.c
