@@ -48,7 +48,8 @@ export async function httpClient(): Promise<
   AsyncDisposable & { open(url: string, o: OpenOptions): Promise<ByteSource> }
 > {
   const { EnvHttpProxyAgent, request } = await import('undici');
-  const dispatcher = new EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0 });
+  // Many proxies refuse CONNECT to port 80, so plain http goes through them as ordinary requests.
+  const dispatcher = new EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0, proxyTunnel: false });
   const get: Get = (url, headers, signal) =>
     request(url, { dispatcher, headers, signal, headersTimeout: 0, bodyTimeout: 0 });
   return {
