@@ -29,6 +29,12 @@ const base = {
   fetchHeaders: 15_000,
   /** No byte of a download's body. */
   fetchIdle: 30_000,
+  /** Refreshing the index of one Debian suite. */
+  aptUpdate: 300_000,
+  /** A download by apt, whose own idle timer is `fetchIdle`. */
+  aptDownload: 3_600_000,
+  /** Unpacking a source package and applying Debian's patches. */
+  unpackSource: 900_000,
   /** A host tool that only prints something. */
   hostTool: 30_000,
   /** Building QEMU or Linux from nothing. */
@@ -39,10 +45,12 @@ const base = {
   image: 900_000,
 } as const;
 
-export type Timeouts = { readonly [K in keyof typeof base]: number };
+/** All deadlines of one host; `scale` is what they were multiplied by. */
+export type Timeouts = { readonly [K in keyof typeof base | 'scale']: number };
 
 /** All deadlines multiplied by `scale` (1 = the host they were measured on; never shortened below it). */
 export function scaled(scale: number): Timeouts {
   const factor = Math.max(1, scale);
-  return Object.fromEntries(Object.entries(base).map(([k, ms]) => [k, Math.round(ms * factor)])) as Timeouts;
+  const deadlines = Object.entries(base).map(([name, ms]) => [name, Math.round(ms * factor)]);
+  return { ...Object.fromEntries(deadlines), scale: factor } as Timeouts;
 }
