@@ -91,3 +91,8 @@ function toRegion(info: PciRegionInfo): PciRegion {
     wide: info.mem_type_64 ?? false,
   };
 }
+
+/** The first device of that identity in the answer to `query-pci`. */
+export function findPciDevice(buses: readonly PciBus[], vendor: number, device: number): PciDevice | undefined {
+  return flattenPci(buses).find((found) => found.vendor === vendor && found.device === device);
+}

@@ -1,0 +1,167 @@
+import { isAbort, LabError } from '../errors.js';
+import { type Check, CheckFailure, type CheckTarget, type Outcome, type Verdict } from '../lab/check.js';
+
+export interface RunChecksOptions {
+  readonly signal: AbortSignal;
+  /** Called before each check. */
+  readonly onStart?: (check: Check) => void;
+  /** Called after each check. */
+  readonly onVerdict?: (verdict: Verdict) => void;
+}
+
+/**
+ * Runs checks one after another on a live machine and gives each a verdict; never throws for what a check does.
+ *
+ * A check passes only if it returned and had shown proof. When the machine dies, the check that ran is `crashed`
+ * and all later ones are `blocked`.
+ */
+export async function runChecks(
+  checks: readonly Check[],
+  target: CheckTarget,
+  options: RunChecksOptions,
+): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  const passed = new Set<string>();
+  let dead: string | undefined;
+  for (const check of checks) {
+    if (options.signal.aborted) break;
+    const reason = dead ?? missingNeed(check, passed);
+    const skipped = check.skip?.(target);
+    options.onStart?.(check);
+    const verdict =
+      skipped !== undefined
+        ? resting(check, 'skipped', skipped)
+        : reason !== undefined
+          ? resting(check, 'blocked', reason)
+          : await runCheck(check, target, options.signal);
+    if (verdict.outcome === 'passed') passed.add(check.id);
+    if (verdict.outcome === 'crashed') dead = `the machine did not survive ${check.id}`;
+    verdicts.push(verdict);
+    options.onVerdict?.(verdict);
+  }
+  return verdicts;
+}
+
+function missingNeed(check: Check, passed: ReadonlySet<string>): string | undefined {
+  const missing = check.needs?.find((need) => !passed.has(need));
+  return missing === undefined ? undefined : `it builds on ${missing}, which did not pass`;
+}
+
+function resting({ id, title }: Check, outcome: Outcome, fact: string): Verdict {
+  return { id, title, outcome, fact, proof: [], evidence: [], duration: 0 };
+}
+
+type End =
+  | { kind: 'returned' }
+  | { kind: 'threw'; error: unknown }
+  | { kind: 'late' }
+  | { kind: 'dead'; fact: string };
+
+async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal): Promise<Verdict> {
+  const proof: string[] = [];
+  const evidence: string[] = [];
+  const stop = new AbortController();
+  const started = performance.now();
+  const cursor = target.machine.console.cursor;
+  const body = check
+    .run({
+      ...target,
+      signal: AbortSignal.any([signal, stop.signal]),
+      prove: (fact) => void proof.push(fact),
+      note: (text) => void evidence.push(text),
+    })
+    .then(
+      (): End => ({ kind: 'returned' }),
+      (error: unknown): End => ({ kind: 'threw', error }),
+    );
+  const limit = check.deadline * target.timeouts.scale;
+  const end = await firstEnd(body, target, limit);
+  stop.abort();
+  const common = { id: check.id, title: check.title, proof, duration: performance.now() - started };
+  return { ...common, ...judge(end, evidence, { limit, target, cursor, proof }) };
+}
+
+async function firstEnd(body: Promise<End>, target: CheckTarget, limit: number): Promise<End> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<End>((resolve) => {
+    timer = setTimeout(() => resolve({ kind: 'late' }), limit);
+  });
+  const dead = target.machine.exited.then(
+    ({ signal, code }): End => ({
+      kind: 'dead',
+      fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})`,
+    }),
+  );
+  try {
+    const end = await Promise.race([body, late, dead]);
+    // A dying machine breaks the connection a moment before its exit is seen.
+    return end.kind === 'threw' && isLost(end.error) ? await Promise.race([dead, settle(end)]) : end;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function settle(end: End): Promise<End> {
+  return new Promise((resolve) => {
+    setTimeout(() => resolve(end), 200);
+  });
+}
+
+function isLost(error: unknown): boolean {
+  return error instanceof LabError && error.code === 'guest/lost';
+}
+
+interface Seen {
+  readonly limit: number;
+  readonly target: CheckTarget;
+  readonly cursor: number;
+  readonly proof: readonly string[];
+}
+
+type Judgement = Pick<Verdict, 'outcome' | 'evidence'> & Partial<Pick<Verdict, 'blame' | 'fact' | 'hint'>>;
+
+function judge(end: End, evidence: readonly string[], seen: Seen): Judgement {
+  const console = seen.target.machine.console.lines(seen.cursor).slice(-20);
+  if (end.kind === 'returned' && seen.proof.length > 0) return { outcome: 'passed', evidence };
+  if (end.kind === 'returned') {
+    const fact = 'the check ended without any proof; that is a mistake in the check';
+    return { outcome: 'error', blame: 'host', fact, evidence };
+  }
+  if (end.kind === 'dead') {
+    return { outcome: 'crashed', blame: 'submission', fact: end.fact, evidence: [...evidence, ...console] };
+  }
+  if (end.kind === 'late') {
+    const fact = `it did not end within ${(seen.limit / 1000).toFixed(0)} s`;
+    return { outcome: 'timed-out', blame: 'submission', fact, evidence: [...evidence, ...console] };
+  }
+  return judgeThrown(end.error, [...evidence], console);
+}
+
+function judgeThrown(error: unknown, evidence: readonly string[], console: readonly string[]): Judgement {
+  if (error instanceof CheckFailure) {
+    const hint = error.hint === undefined ? {} : { hint: error.hint };
+    return {
+      outcome: 'failed',
+      blame: 'submission',
+      fact: error.message,
+      evidence: [...evidence, ...error.evidence],
+      ...hint,
+    };
+  }
+  if (isLost(error)) {
+    const fact = 'the guest stopped answering';
+    return { outcome: 'crashed', blame: 'submission', fact, evidence: [...evidence, ...console] };
+  }
+  if (error instanceof LabError && error.code === 'guest/timeout') {
+    return {
+      outcome: 'timed-out',
+      blame: 'submission',
+      fact: error.message,
+      evidence: [...evidence, ...error.evidence],
+    };
+  }
+  if (isAbort(error)) return { outcome: 'error', blame: 'user', fact: 'interrupted', evidence };
+  const detail = error instanceof LabError ? error.evidence : [String((error as Error).stack ?? error)];
+  const fact = error instanceof Error ? error.message : String(error);
+  return { outcome: 'error', blame: 'host', fact, evidence: [...evidence, ...detail] };
+}

@@ -1,0 +1,242 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runStep, type StepContext } from '../events.js';
+import type { Guest } from '../guest/guest.js';
+import { loadOrMakeKeyPair } from '../guest/keys.js';
+import { withLock } from '../host/lock.js';
+import { socketFolder } from '../host/paths.js';
+import { digestJson } from '../host/store.js';
+import { chooseAccelerator } from '../machine/accelerator.js';
+import { attachMachine } from '../machine/attach.js';
+import { launch } from '../machine/launch.js';
+import type { Machine } from '../machine/machine.js';
+import { loadProfile } from '../machine/profiles.js';
+import {
+  liveRecord,
+  type MachineRecord,
+  machineFolder,
+  processIdentity,
+  removeRecord,
+  writeRecord,
+} from '../machine/record.js';
+import type { Accelerator, MachineFiles, MachineSpec } from '../machine/spec.js';
+import type { Timeouts } from '../timeouts.js';
+import { connectTo, whenReady } from './connect.js';
+import { deploy, deployDigest } from './deploy.js';
+import { ensureDisk } from './disk.js';
+import { clientKeys } from './keys.js';
+import { type Prepared, type PrepareOptions, prepare, prepareSteps, variantOf } from './prepare.js';
+import { shutDown } from './take-down.js';
+import { verifyTopology } from './topology.js';
+
+/** Everything that decides what `lab up` brings up. */
+export interface UpOptions extends PrepareOptions {
+  /** Name of the machine; several may run side by side. */
+  readonly name: string;
+  readonly profile: string;
+  readonly accelerator: 'auto' | Accelerator;
+  /** 0: QEMU chooses. */
+  readonly sshPort: number;
+  readonly memoryMiB: number;
+  /** Start from the base image, forgetting what the guest wrote before. */
+  readonly fresh: boolean;
+}
+
+/** The steps of `bringUp`, for a display that lists them before they start. */
+export const upSteps = {
+  ...prepareSteps,
+  accelerator: 'Accelerator',
+  disk: 'Disk',
+  launch: 'Start QEMU',
+  boot: 'Boot to SSH',
+  deploy: 'Deploy',
+} as const;
+
+/** A machine that is up; whoever holds it releases it (it lives on) or disposes of it (it ends). */
+export interface Up {
+  readonly record: MachineRecord;
+  readonly machine: Machine;
+  readonly guest: Guest;
+  /** False when it was running already, as asked for. */
+  readonly started: boolean;
+}
+
+/**
+ * Makes sure that the lab's machine runs as asked and calls `use` with it while the machine's lock is held.
+ *
+ * A machine that runs already is kept when nothing it was made of has changed; when only modules or programs have,
+ * they are deployed again; otherwise it is shut down and started anew. If `use` or anything before it fails, a
+ * machine that was started here is ended; a machine that ran before is left alone.
+ */
+export async function bringUp<T>(
+  options: UpOptions,
+  context: StepContext,
+  timeouts: Timeouts,
+  use: (up: Up) => Promise<T>,
+): Promise<T> {
+  const folder = machineFolder(options.name);
+  await mkdir(folder, { recursive: true });
+  const prepared = await prepare(options, context, timeouts);
+  return await withLock(join(folder, 'lock'), { signal: context.signal }, async () => {
+    const plan = await makePlan(options, prepared, context, timeouts);
+    const running = await reuse(plan, context);
+    if (running !== undefined) return await use(running);
+    return await start(plan, context, use);
+  });
+}
+
+interface Plan {
+  readonly options: UpOptions;
+  readonly prepared: Prepared;
+  readonly accelerator: Accelerator;
+  readonly machineDigest: string;
+  readonly deployDigest: string;
+  readonly timeouts: Timeouts;
+}
+
+async function makePlan(
+  options: UpOptions,
+  prepared: Prepared,
+  context: StepContext,
+  timeouts: Timeouts,
+): Promise<Plan> {
+  const accelerator = await accelerate(options, prepared, context, timeouts);
+  const machineDigest = digestJson({
+    qemu: prepared.qemu.digest,
+    linux: prepared.linux.digest,
+    image: prepared.image.digest,
+    profile: digestJson({ ...loadProfile(options.profile) }),
+    devices: options.lab.devices,
+    accelerator,
+    memoryMiB: options.memoryMiB,
+    sshPort: options.sshPort,
+  });
+  const digest = deployDigest(options.lab, variantOf(options), prepared);
+  return { options, prepared, accelerator, machineDigest, deployDigest: digest, timeouts };
+}
+
+async function accelerate(
+  options: UpOptions,
+  { qemu, linux }: Prepared,
+  context: StepContext,
+  timeouts: Timeouts,
+): Promise<Accelerator> {
+  const asked = options.accelerator;
+  return await runStep(context, 'accelerator', upSteps.accelerator, async () => {
+    if (asked !== 'auto') return { value: asked, detail: `${asked}, as asked` };
+    const choice = await chooseAccelerator({ qemu, kernel: linux.vmlinux, timeouts, signal: context.signal });
+    return { value: choice.accelerator, detail: `${choice.accelerator}: ${choice.reason}` };
+  });
+}
+
+/** The running machine, if it is the one that is asked for; a different one is shut down. */
+async function reuse(plan: Plan, context: StepContext): Promise<Up | undefined> {
+  const { options, timeouts } = plan;
+  const record = liveRecord(options.name);
+  if (record === undefined) return undefined;
+  const machine = await attachMachine(record, { timeouts, signal: context.signal });
+  const same = record.stage === 'running' && record.machineDigest === plan.machineDigest && !options.fresh;
+  if (!same) {
+    context.emit({
+      type: 'note',
+      step: 'launch',
+      text: `the machine ${options.name} differs; starting it anew`,
+    });
+    await shutDown(machine, record, timeouts, context.signal);
+    return undefined;
+  }
+  const guest = await connectTo(record, timeouts, context.signal);
+  if (record.deployDigest === plan.deployDigest) return { record, machine, guest, started: false };
+  const updated = { ...record, deployDigest: plan.deployDigest };
+  await runStep(context, 'deploy', upSteps.deploy, async () => ({
+    value: await deploy(guest, options.lab, variantOf(options), plan.prepared, timeouts),
+  }));
+  await writeRecord(updated);
+  return { record: updated, machine, guest, started: false };
+}
+
+async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promise<T>): Promise<T> {
+  const { options, prepared, timeouts } = plan;
+  const { name } = options;
+  const files: MachineFiles = { dir: machineFolder(name), sockets: await socketFolder(machineFolder(name)) };
+  const spec = await makeSpec(plan, files, context);
+  await using machine = await runStep(context, 'launch', upSteps.launch, async () => ({
+    value: await launch(spec, files, { timeouts, signal: context.signal }),
+  }));
+  const starting = await recordOf(plan, machine, files);
+  await writeRecord(starting);
+  try {
+    const guest = await runStep(context, 'boot', upSteps.boot, async () => ({
+      value: await whenReady(machine, starting.sshPort, timeouts, context.signal),
+      detail: `port ${starting.sshPort}`,
+    }));
+    await runStep(context, 'deploy', upSteps.deploy, async () => ({
+      value: await deploy(guest, options.lab, variantOf(options), prepared, timeouts),
+    }));
+    await verifyTopology(machine, options.lab, options.profile);
+    const record: MachineRecord = { ...starting, stage: 'running', deployDigest: plan.deployDigest };
+    await writeRecord(record);
+    return await use({ record, machine, guest, started: true });
+  } catch (error) {
+    await machine.stop();
+    await removeRecord(name);
+    throw error;
+  }
+}
+
+async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): Promise<MachineSpec> {
+  const { options, prepared, accelerator } = plan;
+  const client = await clientKeys();
+  const host = await loadOrMakeKeyPair(files.dir, 'host_key');
+  const authorized = join(files.dir, 'authorized_keys');
+  await writeFile(authorized, `${client.publicKey}\n`);
+  const disk = await runStep(context, 'disk', upSteps.disk, (step) =>
+    ensureDisk(files.dir, prepared, options.fresh, step),
+  );
+  return {
+    name: options.name,
+    profile: loadProfile(options.profile),
+    qemu: prepared.qemu,
+    kernel: prepared.linux.vmlinux,
+    disk,
+    accelerator,
+    memoryMiB: options.memoryMiB,
+    devices: options.lab.devices,
+    sshPort: options.sshPort,
+    firmwareFiles: { authorized_keys: authorized, host_key: host.path },
+  };
+}
+
+async function recordOf(plan: Plan, machine: Machine, files: MachineFiles): Promise<MachineRecord> {
+  const { options, prepared, accelerator, machineDigest } = plan;
+  return {
+    format: 1,
+    lab: options.lab.name,
+    name: options.name,
+    profile: options.profile,
+    variant: options.variant,
+    accelerator,
+    stage: 'starting',
+    pid: machine.pid,
+    ...(await processIdentity(machine.pid)),
+    sshPort: await machine.sshPort(),
+    sockets: files.sockets,
+    machineDigest,
+    deployDigest: '',
+    made: madeOf(prepared),
+  };
+}
+
+/** What a machine is made of, in words: shown by `lab status` and kept in every report. */
+export function madeOf({ sources, qemu, linux, image }: Prepared): Record<string, string> {
+  const origin = ({ origin, wanted, version }: Prepared['sources']['qemu']) =>
+    `${origin.kind} ${origin.detail}${wanted === version ? '' : ` (the exercise names ${wanted})`}`;
+  return {
+    qemu: `${qemu.version}, ${origin(sources.qemu)}`,
+    linux: `${linux.release}, ${origin(sources.linux)}`,
+    guest: `${image.distro} ${image.version}`,
+    'qemu source digest': sources.qemu.digest,
+    'linux source digest': sources.linux.digest,
+    'image digest': image.digest,
+  };
+}

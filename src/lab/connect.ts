@@ -1,0 +1,104 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FatalKind } from '../console/console.js';
+import { LabError } from '../errors.js';
+import { connectWhenReady, Guest } from '../guest/guest.js';
+import { loadOrMakeKeyPair } from '../guest/keys.js';
+import type { Machine } from '../machine/machine.js';
+import { type MachineRecord, machineFolder } from '../machine/record.js';
+import type { Timeouts } from '../timeouts.js';
+import { clientKeys } from './keys.js';
+
+/** The line that the guest prints when sshd accepts connections; see vm/guest. */
+const LISTENING = 'lab: sshd is listening';
+
+/** What a kernel does not recover from while it boots. */
+const FATAL: readonly FatalKind[] = [
+  'panic',
+  'no-root',
+  'no-init',
+  'oops',
+  'bug',
+  'general-protection',
+  'double-fault',
+  'stack-overflow',
+];
+
+/** Opens an SSH connection to a machine that is up. */
+export async function connectTo(
+  record: Pick<MachineRecord, 'name' | 'sshPort'>,
+  timeouts: Timeouts,
+  signal: AbortSignal,
+): Promise<Guest> {
+  return await Guest.connect({ ...(await login(record.name, record.sshPort)), timeouts, signal });
+}
+
+/**
+ * Waits until the guest of a machine that was just started answers over SSH. Ends at once when the kernel panics
+ * or QEMU exits, with that as the reason and the console's last lines.
+ */
+export async function whenReady(
+  machine: Machine,
+  port: number,
+  timeouts: Timeouts,
+  signal: AbortSignal,
+): Promise<Guest> {
+  const stop = new AbortController();
+  const inner = AbortSignal.any([signal, stop.signal]);
+  const wait = { name: 'the guest to start its SSH server', timeout: timeouts.boot, signal: inner };
+  const listening = machine.console.waitFor(LISTENING, { ...wait, from: 0, fatal: FATAL });
+  const exit = machine.exited.then(({ code, signal: by, lines }) => {
+    throw qemuEnded(machine, by ?? `exit code ${code}`, lines);
+  });
+  const fatal = Promise.race([exit, listening.then(() => new Promise<never>(() => {}))]);
+  fatal.catch(() => {}); // also seen by connectWhenReady; when that has ended, nobody listens any more
+  try {
+    return await connectWhenReady({
+      ...(await login(machine.name, port)),
+      ready: listening.then(() => {}),
+      fatal,
+      deadline: timeouts.boot,
+      timeouts,
+      signal: inner,
+    });
+  } finally {
+    stop.abort();
+  }
+}
+
+async function login(name: string, port: number) {
+  const dir = machineFolder(name);
+  const client = await clientKeys();
+  const host = await loadOrMakeKeyPair(dir, 'host_key');
+  await writeSshConfig(dir, name, port, client.path, host.publicKey);
+  return { host: '127.0.0.1', port, user: 'root', privateKey: client.privateKey, hostKey: host.publicKey };
+}
+
+/** For OpenSSH's own tools: `ssh -F .lab/machines/<name>/ssh_config <name>`, with the host key checked. */
+async function writeSshConfig(dir: string, name: string, port: number, key: string, hostKey: string) {
+  const known = join(dir, 'known_hosts');
+  const config = [
+    `Host ${name}`,
+    '  HostName 127.0.0.1',
+    `  Port ${port}`,
+    '  User root',
+    `  IdentityFile ${key}`,
+    '  IdentitiesOnly yes',
+    `  UserKnownHostsFile ${known}`,
+    '  StrictHostKeyChecking yes',
+    '  LogLevel ERROR',
+  ];
+  await writeFile(known, `[127.0.0.1]:${port} ${hostKey}\n`);
+  await writeFile(join(dir, 'ssh_config'), `${config.join('\n')}\n`);
+}
+
+function qemuEnded(machine: Machine, how: string, lines: readonly string[]): LabError {
+  return new LabError({
+    code: 'machine/exit',
+    blame: 'host',
+    fact: `QEMU ended (${how}) while the guest of ${machine.name} was starting`,
+    evidence: [...lines, ...machine.console.lines().slice(-10)],
+    log: machine.consoleLog.path,
+    next: `run the saved command by hand: ${join(machine.files.dir, 'qemu.sh')}`,
+  });
+}

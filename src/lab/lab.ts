@@ -1,0 +1,99 @@
+import type { Contribution } from '../build/tree.js';
+import { LabError } from '../errors.js';
+import { profileNames } from '../machine/profiles.js';
+import type { Check } from './check.js';
+
+/** A way of building the lab's kernel. */
+export interface KernelVariant {
+  readonly summary: string;
+  readonly contributions: readonly Contribution[];
+  /** Kconfig lines beyond the base configuration. */
+  readonly config: readonly string[];
+  /** Whether the lab's modules are deployed and inserted. */
+  readonly modules: boolean;
+}
+
+/** A file of the host, or an artifact by name, that is copied into the guest. */
+export interface DeployedFile {
+  readonly from: { readonly module: string } | { readonly program: string } | { readonly text: string };
+  readonly to: string;
+  readonly mode: number;
+}
+
+/** An exercise: what it adds to QEMU, Linux and the guest, and the checks that judge it. Data. */
+export interface Lab {
+  readonly name: string;
+  readonly title: string;
+  /** Versions that the exercise names; others are used only with a note. */
+  readonly versions: { readonly qemu: string; readonly linux: string };
+  readonly qemu: readonly Contribution[];
+  /** `-device` arguments. */
+  readonly devices: readonly string[];
+  /** The first is the default. */
+  readonly variants: Readonly<Record<string, KernelVariant>>;
+  /** Out-of-tree modules: name of the `.ko` without its ending → folder of its sources. */
+  readonly modules: Readonly<Record<string, string>>;
+  /** Static programs for the guest: name → C source. */
+  readonly programs: Readonly<Record<string, string>>;
+  readonly files: readonly DeployedFile[];
+  /** Shell commands, run in the guest as root after the files are in place; `set -e` holds. */
+  readonly deploy: readonly string[];
+  /** Undo an earlier deployment; must succeed when there was none. */
+  readonly undeploy: readonly string[];
+  /** What remains to be done when the driver is part of the kernel. */
+  readonly deployBuiltIn: readonly string[];
+  /** PCI functions whose place is part of the contract: profile → BAR 0 address. */
+  readonly topology?: {
+    readonly vendor: number;
+    readonly device: number;
+    readonly bar0: Readonly<Record<string, number>>;
+  };
+  readonly checks: readonly Check[];
+}
+
+/**
+ * Accepts a lab's definition, or refuses it before any work.
+ *
+ * @throws LabError `lab/invalid` listing every mistake.
+ */
+export function defineLab(lab: Lab): Lab {
+  const mistakes = [...checkMistakes(lab.checks), ...fileMistakes(lab), ...topologyMistakes(lab)];
+  if (!/^[a-z][a-z0-9-]*$/.test(lab.name)) mistakes.push(`name ${lab.name}: small letters, digits, hyphens`);
+  if (Object.keys(lab.variants).length === 0) mistakes.push('variants: at least one is needed');
+  if (mistakes.length === 0) return Object.freeze(lab);
+  throw new LabError({
+    code: 'lab/invalid',
+    blame: 'user',
+    fact: `the definition of the lab ${lab.name} is not valid`,
+    evidence: mistakes,
+    next: `correct src/labs/${lab.name}/lab.ts`,
+  });
+}
+
+function checkMistakes(checks: readonly Check[]): string[] {
+  const seen = new Set<string>();
+  const mistakes: string[] = [];
+  for (const { id, needs = [] } of checks) {
+    if (seen.has(id)) mistakes.push(`check ${id}: the id is used twice`);
+    for (const need of needs) {
+      if (!seen.has(need)) mistakes.push(`check ${id}: needs ${need}, which does not come before it`);
+    }
+    seen.add(id);
+  }
+  return mistakes;
+}
+
+function fileMistakes({ files, modules, programs }: Lab): string[] {
+  return files.flatMap(({ from, to }) => {
+    if ('module' in from && !(from.module in modules)) return [`file ${to}: no module ${from.module}`];
+    if ('program' in from && !(from.program in programs)) return [`file ${to}: no program ${from.program}`];
+    return to.startsWith('/') ? [] : [`file ${to}: the path must be absolute`];
+  });
+}
+
+function topologyMistakes({ topology }: Lab): string[] {
+  const known = profileNames();
+  return Object.keys(topology?.bar0 ?? {})
+    .filter((profile) => !known.includes(profile))
+    .map((profile) => `topology: there is no machine profile ${profile}`);
+}

@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto';
+import type { StepContext } from '../events.js';
+import { attachMachine } from '../machine/attach.js';
+import { liveRecord, type MachineRecord } from '../machine/record.js';
+import type { Timeouts } from '../timeouts.js';
+import { bringUp, type UpOptions } from './bring-up.js';
+import type { CheckTarget } from './check.js';
+import { connectTo } from './connect.js';
+import type { Lab } from './lab.js';
+
+/** What checks look at, and the record of the machine it belongs to. */
+export interface LiveTarget {
+  readonly target: CheckTarget;
+  readonly record: MachineRecord;
+}
+
+/** Calls `use` with a machine that an earlier command left running; it goes on afterwards. */
+export async function withRunning<T>(
+  lab: Lab,
+  record: MachineRecord,
+  context: StepContext,
+  timeouts: Timeouts,
+  use: (live: LiveTarget) => Promise<T>,
+): Promise<T> {
+  const machine = await attachMachine(record, { timeouts, signal: context.signal });
+  try {
+    await using guest = await connectTo(record, timeouts, context.signal);
+    return await use({ record, target: targetOf(lab, { record, machine, guest }, timeouts) });
+  } finally {
+    await machine.release();
+  }
+}
+
+/** Starts a machine of its own with a fresh disk, calls `use`, and ends the machine whatever happens. */
+export async function withThrowaway<T>(
+  options: UpOptions,
+  context: StepContext,
+  timeouts: Timeouts,
+  use: (live: LiveTarget) => Promise<T>,
+): Promise<T> {
+  const fresh = { ...options, fresh: true };
+  return await bringUp(fresh, context, timeouts, async ({ record, machine, guest }) => {
+    try {
+      return await use({ record, target: targetOf(options.lab, { record, machine, guest }, timeouts) });
+    } finally {
+      await guest.close();
+      await machine.stop();
+    }
+  });
+}
+
+/** The machine of a lab that runs already, if there is one. */
+export function runningFor(lab: Lab, name: string | undefined): MachineRecord | undefined {
+  const record = liveRecord(name ?? lab.name);
+  return record?.lab === lab.name && record.stage === 'running' ? record : undefined;
+}
+
+function targetOf(
+  lab: Lab,
+  live: Pick<CheckTarget, 'machine' | 'guest'> & { record: MachineRecord },
+  timeouts: Timeouts,
+): CheckTarget {
+  const { machine, guest, record } = live;
+  const { profile, variant } = record;
+  return { lab, machine, guest, profile, variant, timeouts, nonce: randomBytes(32) };
+}

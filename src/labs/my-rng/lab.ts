@@ -1,0 +1,86 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Contribution } from '../../build/tree.js';
+import { packageRoot } from '../../host/paths.js';
+import { defineLab } from '../../lab/lab.js';
+import { bootChecks } from './checks/boot.js';
+import { deviceChecks } from './checks/device.js';
+import { driverChecks } from './checks/driver.js';
+import { lifeChecks } from './checks/life.js';
+import { transferChecks } from './checks/transfer.js';
+
+const folder = join(packageRoot, 'patches/my-rng');
+const text = (name: string) => readFileSync(join(folder, name), 'utf8');
+
+const device: Contribution[] = [
+  { kind: 'file', to: 'hw/misc/my-rng.c', from: join(folder, 'device/my-rng.c') },
+  { kind: 'edit', path: 'hw/misc/Kconfig', where: 'end', text: text('device/Kconfig.frag') },
+  { kind: 'edit', path: 'hw/misc/meson.build', where: 'end', text: text('device/meson.build.frag') },
+];
+
+const builtInDriver: Contribution[] = [
+  { kind: 'file', to: 'drivers/misc/my-rng.c', from: join(folder, 'driver/my-rng.c') },
+  {
+    kind: 'edit',
+    path: 'drivers/misc/Kconfig',
+    where: { before: 'endmenu' },
+    text: text('driver/Kconfig.frag'),
+  },
+  { kind: 'edit', path: 'drivers/misc/Makefile', where: 'end', text: text('driver/Makefile.frag') },
+  {
+    kind: 'edit',
+    path: 'init/main.c',
+    where: { before: 'static int __ref kernel_init(void *unused)' },
+    text: text('driver/boot-test.c'),
+  },
+  {
+    kind: 'edit',
+    path: 'init/main.c',
+    where: { after: 'do_sysctl_args();' },
+    text: '\n\tmy_rng_boot_test();\n',
+  },
+];
+
+const makeNode = ['rm -f /dev/my_rng_driver', 'mknod /dev/my_rng_driver c 250 0'];
+
+export const lab = defineLab({
+  name: 'my-rng',
+  title: 'A PCI random number generator: QEMU device, Linux driver, user application',
+  versions: { qemu: '8.2.0-rc2', linux: '6.6.4' },
+  qemu: device,
+  devices: ['my_rng'],
+  variants: {
+    module: {
+      summary: 'the driver is the module my_rng.ko, built outside the kernel tree',
+      contributions: [],
+      config: [],
+      modules: true,
+    },
+    'built-in': {
+      summary: 'the driver is part of the kernel, which also tests the device while it boots',
+      contributions: builtInDriver,
+      config: ['CONFIG_MY_RNG=y'],
+      modules: false,
+    },
+  },
+  modules: { my_rng: join(folder, 'module') },
+  programs: {
+    'my-app': join(folder, 'guest/my-app.c'),
+    'my-rng-probe': join(folder, 'guest/my-rng-probe.c'),
+  },
+  files: [
+    { from: { module: 'my_rng' }, to: '/root/my_rng.ko', mode: 0o644 },
+    { from: { program: 'my-app' }, to: '/usr/local/bin/my-app', mode: 0o755 },
+    { from: { program: 'my-rng-probe' }, to: '/usr/local/bin/my-rng-probe', mode: 0o755 },
+    { from: { text: '/dev/my_rng_driver c 250 0 600\n' }, to: '/etc/lab/nodes.d/my-rng.conf', mode: 0o644 },
+  ],
+  undeploy: ['if [ -d /sys/module/my_rng ]; then rmmod my_rng; fi'],
+  deploy: ['insmod /root/my_rng.ko', ...makeNode],
+  deployBuiltIn: makeNode,
+  topology: {
+    vendor: 0x1234,
+    device: 0xcafe,
+    bar0: { course: 0xfebf1000, moved: 0xfebf2000 },
+  },
+  checks: [...deviceChecks, ...bootChecks, ...driverChecks, ...transferChecks, ...lifeChecks],
+});

@@ -1,0 +1,124 @@
+import { z } from 'zod';
+import { type CheckContext, CheckFailure } from '../../lab/check.js';
+
+const error = z.string().nullable();
+
+/** What my-rng-probe prints, one JSON object per line; see patches/my-rng/guest/my-rng-probe.c. */
+const event = z.discriminatedUnion('event', [
+  z.object({ event: z.literal('start'), subcommand: z.string() }),
+  z.object({ event: z.literal('end'), status: z.number() }),
+  z.object({ event: z.literal('blocked'), what: z.string(), error }),
+  z.object({ event: z.literal('seed'), seed: z.number(), error }),
+  z.object({ event: z.literal('numbers'), error, numbers: z.array(z.number()) }),
+  z.object({ event: z.literal('trying'), command: z.string(), case: z.string(), address: z.string() }),
+  z.object({ event: z.literal('tried'), command: z.string(), case: z.string(), address: z.string(), error }),
+  z.object({ event: z.literal('read-only-page'), intact: z.boolean() }),
+  z.object({
+    event: z.literal('edge'),
+    command: z.literal('get'),
+    case: z.string(),
+    error,
+    value: z.number(),
+    before_intact: z.boolean(),
+    after_intact: z.boolean(),
+  }),
+  z.object({
+    event: z.literal('edge-seed'),
+    case: z.string(),
+    seed: z.number(),
+    error,
+    intact: z.boolean(),
+    next: z.number(),
+    next_error: error,
+  }),
+  z.object({
+    event: z.literal('command'),
+    name: z.string(),
+    request: z.string(),
+    error,
+    intact: z.boolean(),
+  }),
+  z.object({ event: z.literal('open-close'), done: z.number(), error }),
+  z.object({ event: z.literal('held-open'), done: z.number(), error }),
+  z.object({
+    event: z.literal('process'),
+    index: z.number(),
+    exited: z.boolean(),
+    signal: z.number(),
+    error,
+    numbers: z.array(z.number()),
+  }),
+]);
+
+export type ProbeEvent = z.infer<typeof event>;
+export type EventOf<Name extends ProbeEvent['event']> = Extract<ProbeEvent, { event: Name }>;
+
+/**
+ * Runs the probe in the guest and returns what it observed. The probe must have come to its end.
+ *
+ * @throws CheckFailure when it could not observe, or when the kernel ended it half-way.
+ */
+export async function runProbe(context: CheckContext, ...args: (string | number)[]): Promise<ProbeEvent[]> {
+  const { guest, signal } = context;
+  const command = ['my-rng-probe', ...args.map(String)];
+  const result = await guest.exec(command, { signal, blame: 'submission' });
+  const events = parseEvents(result.stdout);
+  const blocked = events.find((e) => e.event === 'blocked');
+  if (blocked !== undefined) {
+    const hint =
+      blocked.what === 'open' ? 'the driver is not loaded, or the node has another major number' : undefined;
+    throw new CheckFailure(`the probe could not observe: ${blocked.what}: ${blocked.error}`, [], hint);
+  }
+  if (events.at(-1)?.event === 'end' && result.exitCode === 0) return events;
+  const how = result.signal === undefined ? `exit code ${result.exitCode}` : `killed by SIG${result.signal}`;
+  throw new CheckFailure(
+    `${command.join(' ')} did not come to its end (${how})`,
+    [...result.stdout.trimEnd().split('\n').slice(-3), ...result.stderr.trimEnd().split('\n')],
+    'the last line tells what it was about to do when the kernel ended it',
+  );
+}
+
+/** Pure; throws a `CheckFailure` for a line that the probe cannot have printed. */
+export function parseEvents(stdout: string): ProbeEvent[] {
+  return stdout
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const parsed = event.safeParse(parseLine(line));
+      if (parsed.success) return parsed.data;
+      throw new CheckFailure('the probe printed something that it never prints', [line]);
+    });
+}
+
+/** `edge` lines come in two shapes; the one of the seed command gets a name of its own. */
+function parseLine(line: string): unknown {
+  try {
+    const value = JSON.parse(line) as { event?: string; command?: string };
+    return value.event === 'edge' && value.command === 'seed' ? { ...value, event: 'edge-seed' } : value;
+  } catch {
+    return undefined; // reported with the line by the caller
+  }
+}
+
+/** All events of one kind, in order. */
+export function eventsOf<Name extends ProbeEvent['event']>(
+  events: readonly ProbeEvent[],
+  name: Name,
+): EventOf<Name>[] {
+  return events.filter((e): e is EventOf<Name> => e.event === name);
+}
+
+/** The numbers of the n-th `numbers` event; a read that failed is a failure of the driver. */
+export function numbersOf(events: readonly ProbeEvent[], index = 0): number[] {
+  const found = eventsOf(events, 'numbers')[index];
+  if (found === undefined) throw new CheckFailure('the probe reported no numbers');
+  if (found.error !== null) throw new CheckFailure(`reading a number failed with ${found.error}`);
+  return found.numbers;
+}
+
+/** Fails unless every `seed` event succeeded. */
+export function expectSeeded(events: readonly ProbeEvent[]): void {
+  for (const { seed, error: problem } of eventsOf(events, 'seed')) {
+    if (problem !== null) throw new CheckFailure(`seeding with ${seed} failed with ${problem}`);
+  }
+}

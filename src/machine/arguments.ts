@@ -1,0 +1,99 @@
+import { join } from 'node:path';
+import type { MachineFiles, MachineSpec } from './spec.js';
+
+/** The descriptor on which QEMU finds the monitor that its launcher holds. */
+export const MONITOR_FD = 3;
+
+/** Names of what QEMU creates in the two folders of a machine. */
+export const fileNames = {
+  console: 'console.log',
+  output: 'qemu.log',
+  consoleSocket: 'console',
+  monitorSocket: 'qmp',
+} as const;
+
+/**
+ * QEMU's argument list for a machine. Pure: the same spec gives the same list.
+ *
+ * The order of `-device` is part of the contract: PCI slots, and so BAR addresses, follow from it.
+ */
+export function qemuArguments(spec: MachineSpec, files: MachineFiles): string[] {
+  return [
+    ...['-name', `lab-${spec.name}`],
+    ...['-nodefaults', '-no-user-config', '-display', 'none'],
+    ...['-machine', 'pc', '-m', `${spec.memoryMiB}M`],
+    ...acceleration(spec),
+    ...spec.qemu.dataDirs.flatMap((dir) => ['-L', dir]),
+    ...(spec.profile.bios === undefined ? [] : ['-bios', spec.profile.bios]),
+    ...['-kernel', spec.kernel, '-append', kernelCommandLine(spec)],
+    ...['-vga', spec.profile.vga],
+    ...network(spec),
+    ...disk(spec),
+    ...spec.profile.before.flatMap((device) => ['-device', device]),
+    ...spec.devices.flatMap((device) => ['-device', device]),
+    ...lateDisk(spec),
+    ...serial(files),
+    ...monitors(files),
+    ...Object.entries(spec.firmwareFiles).flatMap(([name, file]) => [
+      '-fw_cfg',
+      `name=opt/lab/${name},file=${comma(file)}`,
+    ]),
+  ];
+}
+
+/** Kernel parameters of a machine, in the order in which they are given. */
+export function kernelCommandLine(spec: MachineSpec): string {
+  return [
+    `root=/dev/${spec.profile.disk === 'ide' ? 'sda' : 'vda'}`,
+    ...['rw', 'rootfstype=ext4', 'console=ttyS0', 'quiet'],
+    ...['lab.ip=10.0.2.15/24', 'lab.gw=10.0.2.2', `lab.hostname=${spec.name}`],
+    ...spec.profile.kernelParameters,
+  ].join(' ');
+}
+
+/** SMAP must be there: without it the kernel follows a raw user pointer and nobody notices. */
+function acceleration({ accelerator }: MachineSpec): string[] {
+  return accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg', '-cpu', 'max'];
+}
+
+function network({ profile, sshPort }: MachineSpec): string[] {
+  const model = profile.nic === 'e1000' ? 'e1000' : 'virtio-net-pci';
+  return [
+    ...['-netdev', `user,id=net0,hostfwd=tcp:127.0.0.1:${sshPort}-:22`],
+    ...['-device', `${model},netdev=net0,romfile=`],
+  ];
+}
+
+function disk({ profile, disk }: MachineSpec): string[] {
+  const drive = ['-drive', `file=${comma(disk)},if=none,id=disk0,format=qcow2,discard=unmap`];
+  return profile.disk === 'ide' ? [...drive, '-device', 'ide-hd,drive=disk0'] : drive;
+}
+
+/** A virtio disk is a PCI device: it comes after the lab's own, whose BARs then stay where they are. */
+function lateDisk({ profile }: MachineSpec): string[] {
+  return profile.disk === 'virtio' ? ['-device', 'virtio-blk-pci,drive=disk0'] : [];
+}
+
+function serial({ dir, sockets }: MachineFiles): string[] {
+  const log = `logfile=${comma(join(dir, fileNames.console))},logappend=off`;
+  const path = comma(join(sockets, fileNames.consoleSocket));
+  return [
+    ...['-chardev', `socket,id=console,path=${path},server=on,wait=off,${log}`],
+    ...['-serial', 'chardev:console'],
+  ];
+}
+
+function monitors({ sockets }: MachineFiles): string[] {
+  const path = comma(join(sockets, fileNames.monitorSocket));
+  return [
+    ...['-chardev', `socket,id=launcher,fd=${MONITOR_FD}`],
+    ...['-mon', 'chardev=launcher,mode=control'],
+    ...['-chardev', `socket,id=qmp,path=${path},server=on,wait=off`],
+    ...['-mon', 'chardev=qmp,mode=control'],
+  ];
+}
+
+/** QEMU's option syntax doubles a comma that belongs to a value. */
+function comma(value: string): string {
+  return value.replaceAll(',', ',,');
+}

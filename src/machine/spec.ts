@@ -1,0 +1,53 @@
+/** Where the root disk hangs and which NIC the guest has; the PCI addresses of added devices follow from it. */
+export interface Topology {
+  readonly disk: 'ide' | 'virtio';
+  readonly nic: 'e1000' | 'virtio';
+  readonly vga: 'std' | 'none';
+  /** `-device` arguments placed before the lab's own devices. */
+  readonly before: readonly string[];
+  /** Firmware file other than QEMU's default, looked up in the data folders. */
+  readonly bios?: string;
+  /** Kernel parameters that only this topology wants. */
+  readonly kernelParameters: readonly string[];
+}
+
+export interface Profile extends Topology {
+  readonly name: string;
+  readonly summary: string;
+}
+
+/** A host folder or file that QEMU needs at run time, resolved. */
+export interface QemuInstallation {
+  readonly binary: string;
+  readonly version: string;
+  /** `-L` arguments, first match wins. */
+  readonly dataDirs: readonly string[];
+}
+
+export type Accelerator = 'kvm' | 'tcg';
+
+/** Everything that determines a machine: frozen data, comparable by digest, no live resources. */
+export interface MachineSpec {
+  readonly name: string;
+  readonly profile: Profile;
+  readonly qemu: QemuInstallation;
+  readonly kernel: string;
+  /** qcow2 overlay that the guest writes to. */
+  readonly disk: string;
+  readonly accelerator: Accelerator;
+  readonly memoryMiB: number;
+  /** The lab's own `-device` arguments, e.g. `my_rng`. */
+  readonly devices: readonly string[];
+  /** Host port forwarded to the guest's port 22; 0 lets QEMU choose one. */
+  readonly sshPort: number;
+  /** `fw_cfg` items: name below `opt/lab/` → host file. */
+  readonly firmwareFiles: Readonly<Record<string, string>>;
+}
+
+/** Files of one live machine. */
+export interface MachineFiles {
+  /** Folder with everything that is kept: console, QMP traffic, command line. */
+  readonly dir: string;
+  /** Folder of the sockets; may differ from `dir` because socket paths are short. */
+  readonly sockets: string;
+}

@@ -1,0 +1,152 @@
+import { Argument, type Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { LabError } from '../src/errors.js';
+import { nearest } from '../src/host/nearest.js';
+import type { UpOptions } from '../src/lab/bring-up.js';
+import type { Lab } from '../src/lab/lab.js';
+import { labNames } from '../src/lab/registry.js';
+import { profileNames } from '../src/machine/profiles.js';
+
+/** The lab that is meant when none is named. */
+export const DEFAULT_LAB = 'my-rng';
+
+/** Options of every command that may build and start a machine. */
+export interface UpFlags {
+  readonly name?: string | undefined;
+  readonly profile: string;
+  readonly variant?: string | undefined;
+  readonly accel: 'auto' | 'kvm' | 'tcg';
+  readonly port: number;
+  readonly memory: number;
+  readonly fresh?: true | undefined;
+  readonly qemu?: string | undefined;
+  readonly qemuVersion?: string | undefined;
+  readonly linux?: string | undefined;
+  readonly linuxVersion?: string | undefined;
+  readonly kernelConfig: 'lab' | 'defconfig';
+  readonly guest: 'auto' | 'alpine' | 'debian';
+  readonly alpineMirror: string[];
+  readonly sourceMirror: string[];
+  readonly qemuPatch: string[];
+  readonly linuxPatch: string[];
+  readonly refresh?: true | undefined;
+  readonly yes?: true | undefined;
+  readonly timing?: true | undefined;
+}
+
+/** Adds what decides which sources are used and what is built from them. */
+export function addSourceOptions(command: Command): Command {
+  const many = (value: string, before: string[]) => [...before, value];
+  return command
+    .addOption(new Option('--variant <name>', "how the lab's kernel is built (default: the lab's first)"))
+    .option('--qemu <path>', 'build QEMU from this tree or tarball')
+    .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')
+    .option('--linux <path>', 'build Linux from this tree or tarball')
+    .option('--linux-version <version>', 'Linux release (default: the one the exercise names)')
+    .addOption(
+      new Option('--kernel-config <config>', 'lab: small and quick; defconfig: x86_64_defconfig')
+        .choices(['lab', 'defconfig'] as const)
+        .default('lab' as const),
+    )
+    .addOption(
+      new Option('--guest <distribution>', 'auto: Alpine where a mirror answers, else Debian')
+        .choices(['auto', 'alpine', 'debian'] as const)
+        .default('auto' as const),
+    )
+    .option('--alpine-mirror <url>', 'try this Alpine mirror first (repeatable)', many, [] as string[])
+    .option('--source-mirror <url>', 'also look for release tarballs here (repeatable)', many, [] as string[])
+    .option(
+      '--qemu-patch <file>',
+      "apply this to QEMU instead of the lab's device (repeatable)",
+      many,
+      [] as string[],
+    )
+    .option(
+      '--linux-patch <file>',
+      "apply this to Linux instead of the lab's driver (repeatable)",
+      many,
+      [] as string[],
+    )
+    .option(
+      '--refresh',
+      'ask upstream and mirrors again even if they did not answer lately',
+    ) as unknown as Command;
+}
+
+/** Adds what decides which machine runs. */
+export function addMachineOptions(command: Command): Command {
+  return command
+    .option('--name <machine>', "name of the machine (default: the lab's)")
+    .addOption(new Option('--profile <profile>', 'machine profile').choices(profileNames()).default('course'))
+    .addOption(
+      new Option('--accel <accelerator>', 'auto: KVM if it really boots a kernel here, else TCG')
+        .choices(['auto', 'kvm', 'tcg'] as const)
+        .default('auto' as const),
+    )
+    .option('--port <port>', 'host port for SSH (default: QEMU chooses a free one)', portNumber, 0)
+    .option('--memory <MiB>', 'memory of the guest', mebibytes, 1024)
+    .option('--fresh', 'forget what the guest wrote to its disk before')
+    .option('-y, --yes', 'install missing host packages without asking')
+    .option('--timing', 'print how long each step took') as unknown as Command;
+}
+
+/** Which labs there are, for help and completion. An unknown name is answered by the library, with the nearest. */
+export function labArgument(): Argument<string, string> {
+  const argument = new Argument('[lab]', `the exercise: ${labNames().join(', ')}`).default(DEFAULT_LAB);
+  argument.argChoices = labNames();
+  return argument as never;
+}
+
+/**
+ * What the flags mean for a lab.
+ *
+ * @throws LabError `usage/variant`.
+ */
+export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
+  const path = (value: string | undefined) => (value === undefined ? {} : { path: value });
+  const version = (value: string | undefined) => (value === undefined ? {} : { version: value });
+  return {
+    lab,
+    name: flags.name ?? lab.name,
+    profile: flags.profile,
+    variant: checkVariant(lab, flags.variant),
+    accelerator: flags.accel,
+    sshPort: flags.port,
+    memoryMiB: flags.memory,
+    fresh: flags.fresh === true,
+    qemu: { ...path(flags.qemu), ...version(flags.qemuVersion) },
+    linux: { ...path(flags.linux), ...version(flags.linuxVersion) },
+    kernelConfig: flags.kernelConfig,
+    guest: flags.guest,
+    alpineMirrors: flags.alpineMirror,
+    sourceMirrors: flags.sourceMirror,
+    qemuPatches: flags.qemuPatch,
+    linuxPatches: flags.linuxPatch,
+    refresh: flags.refresh === true,
+  };
+}
+
+function checkVariant(lab: Lab, asked: string | undefined): string {
+  const known = Object.keys(lab.variants);
+  const variant = asked ?? known[0] ?? '';
+  if (known.includes(variant)) return variant;
+  const near = nearest(variant, known);
+  throw new LabError({
+    code: 'usage/variant',
+    blame: 'user',
+    fact: `the lab ${lab.name} has no variant ${variant}`,
+    evidence: Object.entries(lab.variants).map(([name, { summary }]) => `${name}: ${summary}`),
+    next: near === undefined ? 'choose one of these' : `did you mean --variant ${near}?`,
+  });
+}
+
+function portNumber(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65535) return port;
+  throw new InvalidArgumentError('a port is a number from 0 to 65535');
+}
+
+function mebibytes(text: string): number {
+  const size = Number(text);
+  if (Number.isInteger(size) && size >= 128 && size <= 1024 * 1024) return size;
+  throw new InvalidArgumentError('memory is a whole number of MiB, at least 128');
+}
