@@ -92,6 +92,7 @@ export class Console {
       source.on('error', (error: unknown) => console.end(error));
       source.on('end', () => console.end());
       source.on('close', () => console.end());
+      if ('destroyed' in source && source.destroyed === true) console.end(); // its events are over
     } else void drain(source, console);
     return console;
   }
