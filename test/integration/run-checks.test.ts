@@ -1,0 +1,97 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import { Console } from '../../src/console/console.js';
+import { LabError } from '../../src/errors.js';
+import { runChecks } from '../../src/grade/run-checks.js';
+import { type Check, type CheckContext, CheckFailure, type CheckTarget } from '../../src/lab/check.js';
+import type { QemuExit } from '../../src/machine/machine.js';
+import { scaled } from '../../src/timeouts.js';
+
+const never = new AbortController().signal;
+
+/** Only what the runner itself looks at: the console and the end of the machine. */
+function makeTarget(exited: Promise<QemuExit> = new Promise(() => {})): CheckTarget {
+  const console = new Console();
+  console.push('last words\n');
+  return { machine: { console, exited }, timeouts: scaled(1) } as unknown as CheckTarget;
+}
+
+function check(id: string, run: (context: CheckContext) => Promise<void>, more: Partial<Check> = {}): Check {
+  return { id, title: id, deadline: 5000, run, ...more };
+}
+
+const passes = (id: string) => check(id, async ({ prove }) => prove('seen'));
+
+describe('runChecks', () => {
+  test('a pass needs proof', async () => {
+    const [good, empty] = await runChecks([passes('a'), check('b', async () => {})], makeTarget(), { signal: never });
+    expect(good).toMatchObject({ outcome: 'passed', proof: ['seen'] });
+    expect(empty).toMatchObject({ outcome: 'error', blame: 'host' });
+  });
+
+  test('tells a wrong submission, a fault of the host and a lost guest apart', async () => {
+    const lost = new LabError({ code: 'guest/lost', blame: 'host', fact: 'lost', next: '' });
+    const verdicts = await runChecks(
+      [
+        check('failed', async () => {
+          throw new CheckFailure('wrong', ['expected: 1'], 'a hint');
+        }),
+        check('host', async () => {
+          throw new LabError({ code: 'run/failed', blame: 'host', fact: 'no disk', next: '' });
+        }),
+        check('crashed', async () => {
+          throw lost;
+        }),
+        passes('after'),
+      ],
+      makeTarget(),
+      { signal: never },
+    );
+    expect(verdicts.map(({ outcome, blame }) => [outcome, blame])).toEqual([
+      ['failed', 'submission'],
+      ['error', 'host'],
+      ['crashed', 'submission'],
+      ['blocked', undefined],
+    ]);
+    expect(verdicts[0]).toMatchObject({ fact: 'wrong', evidence: ['expected: 1'], hint: 'a hint' });
+  });
+
+  test('the end of QEMU ends the check at once, with the console', async () => {
+    const exit = { code: null, signal: 'SIGSEGV', lines: [] };
+    const target = makeTarget(delay(20).then(() => exit));
+    const [verdict] = await runChecks([check('a', () => new Promise(() => {}))], target, { signal: never });
+    expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'QEMU ended (SIGSEGV)' });
+  });
+
+  test('each check has its own deadline, and is told to stop', async () => {
+    let stopped = false;
+    const hangs = check(
+      'hangs',
+      ({ signal }) =>
+        new Promise(() => {
+          signal.addEventListener('abort', () => {
+            stopped = true;
+          });
+        }),
+      { deadline: 30 },
+    );
+    const verdicts = await runChecks([hangs, passes('next')], makeTarget(), { signal: never });
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(['timed-out', 'passed']);
+    expect(stopped).toBe(true);
+  });
+
+  test('what builds on a check that did not pass is blocked; what does not apply is skipped', async () => {
+    const verdicts = await runChecks(
+      [
+        check('base', async () => {
+          throw new CheckFailure('no');
+        }),
+        check('on-base', async ({ prove }) => prove('x'), { needs: ['base'] }),
+        check('not-here', async ({ prove }) => prove('x'), { skip: () => 'other variant' }),
+      ],
+      makeTarget(),
+      { signal: never },
+    );
+    expect(verdicts.map(({ outcome }) => outcome)).toEqual(['failed', 'blocked', 'skipped']);
+  });
+});
