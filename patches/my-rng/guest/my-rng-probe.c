@@ -42,10 +42,11 @@
 
 enum { EXIT_OBSERVED = 0, EXIT_BLOCKED = 1, EXIT_USAGE = 2 };
 
-/* One open node, and the seed that -s gave. */
+/* One open node, the seed that -s gave, and whether -w was given. */
 struct probe {
 	const char *node;
 	uint32_t seed;
+	bool wait;
 	int fd;
 };
 
@@ -189,6 +190,11 @@ static unsigned char *map_beyond_file(void)
 	return map == MAP_FAILED ? NULL : map;
 }
 
+static bool is_unmapped(void *page)
+{
+	return msync(page, PAGE, MS_ASYNC) < 0 && errno == ENOMEM;
+}
+
 static bool all_canaries(const unsigned char *area, size_t size)
 {
 	size_t i;
@@ -240,9 +246,10 @@ static void try_addresses(const struct probe *probe, const char *command,
 
 static int run_bad_pointers(const struct probe *probe, const unsigned long *args)
 {
-	unsigned char *hole = map_before_hole();
-	unsigned char *pages = map_before_hole();
+	/* The hole comes last: a later mapping could fill it. */
 	unsigned char *beyond = map_beyond_file();
+	unsigned char *pages = map_before_hole();
+	unsigned char *hole = map_before_hole();
 	const struct bad_address bad[] = {
 		{ "null", 0 },
 		{ "unmapped", (uintptr_t)hole + 2 * PAGE },
@@ -262,7 +269,8 @@ static int run_bad_pointers(const struct probe *probe, const unsigned long *args
 	(void)args;
 	if (!hole || !pages || !beyond ||
 	    mprotect(pages, PAGE, PROT_READ) ||
-	    mprotect(pages + PAGE, PAGE, PROT_NONE))
+	    mprotect(pages + PAGE, PAGE, PROT_NONE) ||
+	    !is_unmapped(hole + 2 * PAGE))
 		return report_blocked("memory", errno);
 
 	try_addresses(probe, "get", bad, ARRAY_SIZE(bad));
@@ -329,7 +337,7 @@ static int run_edge(const struct probe *probe, const unsigned long *args)
 	size_t i;
 
 	(void)args;
-	if (!area)
+	if (!area || !is_unmapped(area + 2 * PAGE))
 		return report_blocked("memory", errno);
 	report_seed(probe->fd, probe->seed);
 	for (i = 0; i < ARRAY_SIZE(slots); i++)
@@ -599,11 +607,12 @@ static int print_usage(void)
 {
 	size_t i;
 
-	fprintf(stderr, "usage: my-rng-probe [-d NODE] [-s SEED] SUBCOMMAND ...\n");
+	fprintf(stderr, "usage: my-rng-probe [-d NODE] [-s SEED] [-w] SUBCOMMAND ...\n");
 	for (i = 0; i < ARRAY_SIZE(subcommands); i++)
 		fprintf(stderr, "  %s%s\n", subcommands[i].name,
 			subcommands[i].usage);
-	fprintf(stderr, "NODE: %s; SEED: 0x%lx; numbers may be hexadecimal\n",
+	fprintf(stderr, "NODE: %s; SEED: 0x%lx; numbers may be hexadecimal\n"
+		"-w: once the node is open, wait for the end of standard input\n",
 		MY_RNG_NODE, DEFAULT_SEED);
 	return EXIT_USAGE;
 }
@@ -626,9 +635,11 @@ static bool parse_options(int argc, char **argv, struct probe *probe)
 	unsigned long seed;
 	int option;
 
-	while ((option = getopt(argc, argv, "+d:s:")) != -1) {
+	while ((option = getopt(argc, argv, "+d:s:w")) != -1) {
 		if (option == 'd')
 			probe->node = optarg;
+		else if (option == 'w')
+			probe->wait = true;
 		else if (option == 's' && parse_number(optarg, 's', &seed))
 			probe->seed = seed;
 		else
@@ -657,12 +668,34 @@ static const struct subcommand *parse_subcommand(int count, char **words,
 	return found;
 }
 
+/* What happens to the device meanwhile meets a node that is open. */
+static void wait_for_end_of_input(void)
+{
+	char text[64];
+
+	printf("{\"event\":\"opened\"}\n");
+	while (read(STDIN_FILENO, text, sizeof(text)) > 0)
+		;
+}
+
+static int observe(struct probe *probe, const struct subcommand *subcommand,
+		   const unsigned long *args)
+{
+	int error = open_node(probe->node, &probe->fd);
+
+	if (error)
+		return report_blocked("open", error);
+	if (probe->wait)
+		wait_for_end_of_input();
+	return subcommand->run(probe, args);
+}
+
 int main(int argc, char **argv)
 {
 	struct probe probe = { .node = MY_RNG_NODE, .seed = DEFAULT_SEED };
 	const struct subcommand *subcommand = NULL;
 	unsigned long args[MAX_ARGS];
-	int error, status;
+	int status;
 
 	if (parse_options(argc, argv, &probe))
 		subcommand = parse_subcommand(argc - optind, argv + optind, args);
@@ -671,8 +704,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
 	printf("{\"event\":\"start\",\"subcommand\":\"%s\"}\n", subcommand->name);
-	error = open_node(probe.node, &probe.fd);
-	status = error ? report_blocked("open", error) : subcommand->run(&probe, args);
+	status = observe(&probe, subcommand, args);
 	printf("{\"event\":\"end\",\"status\":%d}\n", status);
 	return fflush(stdout) || ferror(stdout) ? EXIT_BLOCKED : status;
 }
