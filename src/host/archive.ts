@@ -79,17 +79,21 @@ const MAGIC = [
 ] as const;
 
 /**
- * The bytes of `archive` without its compression. Dispose it; `ended` must have settled before the bytes count.
+ * The bytes of `archive`, without its compression unless `decompress` is false. Dispose it; `ended` must have settled before the bytes count.
  *
  * @throws LabError `archive/damaged` when it cannot be read, `archive/tool`, `interrupted`.
  */
-export async function readPlain(archive: string, signal: AbortSignal): Promise<End<Readable>> {
+export async function readPlain(
+  archive: string,
+  signal: AbortSignal,
+  decompress = true,
+): Promise<End<Readable>> {
   if (signal.aborted) throw interrupted(`reading ${archive}`);
   const file = await open(archive).catch((cause) => Promise.reject(damaged(archive, cause)));
   const head = Buffer.alloc(6);
   await file.read(head, 0, 6, 0);
   const tool = MAGIC.find(({ bytes }) => bytes.every((byte, i) => head[i] === byte))?.tool;
-  if (tool === undefined) {
+  if (tool === undefined || !decompress) {
     const bytes = file.createReadStream({ start: 0, highWaterMark: 1 << 20 });
     return { bytes, ended: Promise.resolve(), [Symbol.asyncDispose]: async () => void bytes.destroy() };
   }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -6,8 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 /** The folder that holds `package.json`, `patches/` and `vm/`, whether we run from sources or from `dist/`. */
 export const packageRoot: string = (() => {
-  const here = dirname(fileURLToPath(import.meta.url));
-  return here.includes('/dist/') ? join(here, '../../..') : join(here, '../..');
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
+  return folder;
 })();
 
 /** `$XDG_CACHE_HOME/lab`: downloads, artifacts by digest, work trees, locks. May be deleted at any time. */

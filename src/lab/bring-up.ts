@@ -21,6 +21,7 @@ import {
 } from '../machine/record.js';
 import type { Accelerator, MachineFiles, MachineSpec } from '../machine/spec.js';
 import type { Timeouts } from '../timeouts.js';
+import { rememberBootable } from './bootable.js';
 import { connectTo, whenReady } from './connect.js';
 import { deploy, deployDigest } from './deploy.js';
 import { ensureDisk } from './disk.js';
@@ -77,6 +78,7 @@ export async function bringUp<T>(
   const folder = machineFolder(options.name);
   await mkdir(folder, { recursive: true });
   const prepared = await prepare(options, context, timeouts);
+  await rememberBootable({ qemu: prepared.qemu, kernel: prepared.linux.vmlinux });
   return await withLock(join(folder, 'lock'), { signal: context.signal }, async () => {
     const plan = await makePlan(options, prepared, context, timeouts);
     const running = await reuse(plan, context);
@@ -191,7 +193,7 @@ async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): 
   const authorized = join(files.dir, 'authorized_keys');
   await writeFile(authorized, `${client.publicKey}\n`);
   const disk = await runStep(context, 'disk', upSteps.disk, (step) =>
-    ensureDisk(files.dir, prepared, options.fresh, step),
+    ensureDisk(files.dir, prepared, options.fresh, { step, timeouts: plan.timeouts }),
   );
   return {
     name: options.name,

@@ -64,7 +64,7 @@ function contentDigest({ from }: DeployedFile, { modules, programs }: Parts): st
 
 function item({ from, to, mode }: DeployedFile, { modules, programs }: Parts): PutItem {
   if ('text' in from) return { data: from.text, to, mode };
-  const path = 'module' in from ? modules[from.module]?.ko : programs[from.program]?.path;
+  const path = 'module' in from ? modules[from.module]?.ko : programs[from.program]?.binary;
   if (path === undefined) throw new TypeError(`nothing was built for ${to}`);
   return { from: path, to, mode };
 }

@@ -2,6 +2,7 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Step, StepResult } from '../events.js';
 import { createOverlay } from '../image/overlay.js';
+import type { Timeouts } from '../timeouts.js';
 import type { Prepared } from './prepare.js';
 
 /**
@@ -12,7 +13,7 @@ export async function ensureDisk(
   dir: string,
   { image, qemu }: Pick<Prepared, 'image' | 'qemu'>,
   fresh: boolean,
-  step: Step,
+  { step, timeouts }: { readonly step: Step; readonly timeouts: Timeouts },
 ): Promise<StepResult<string>> {
   const disk = join(dir, 'disk.qcow2');
   const stamp = join(dir, 'disk.base');
@@ -24,7 +25,7 @@ export async function ensureDisk(
   }
   await rm(stamp, { force: true });
   await rm(disk, { force: true });
-  await createOverlay({ base: image.path, path: disk, qemuImg: qemu.img });
+  await createOverlay({ base: image.path, path: disk, qemuImg: qemu.img }, { step, timeouts });
   await writeFile(stamp, image.digest);
   return { value: disk, detail: 'new overlay' };
 }

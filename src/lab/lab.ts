@@ -7,8 +7,8 @@ import type { Check } from './check.js';
 export interface KernelVariant {
   readonly summary: string;
   readonly contributions: readonly Contribution[];
-  /** Kconfig lines beyond the base configuration. */
-  readonly config: readonly string[];
+  /** Host paths of kernel configuration fragments beyond the base configuration. */
+  readonly fragments: readonly string[];
   /** Whether the lab's modules are deployed and inserted. */
   readonly modules: boolean;
 }

@@ -1,11 +1,12 @@
-import { type BuiltLinux, buildLinux } from '../build/linux.js';
-import { type BuiltModule, buildModule } from '../build/module.js';
-import { type BuiltProgram, buildProgram } from '../build/programs.js';
-import { type BuiltQemu, buildQemu } from '../build/qemu.js';
+import { buildLinux, type Linux } from '../build/linux.js';
+import { buildModule, type KernelModule } from '../build/module.js';
+import { buildProgram, type Program } from '../build/programs.js';
+import { buildQemu, type Qemu } from '../build/qemu.js';
 import type { Contribution } from '../build/tree.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import { type GuestImage, resolveImage } from '../image/resolve.js';
-import { type ResolvedSource, resolveSource } from '../sources/resolve.js';
+import { resolveSource } from '../sources/resolve.js';
+import type { ResolvedSource } from '../sources/source.js';
 import type { Timeouts } from '../timeouts.js';
 import type { KernelVariant, Lab } from './lab.js';
 
@@ -35,11 +36,11 @@ export interface PrepareOptions {
 /** All artifacts of a lab. */
 export interface Prepared {
   readonly sources: { readonly qemu: ResolvedSource; readonly linux: ResolvedSource };
-  readonly qemu: BuiltQemu;
-  readonly linux: BuiltLinux;
+  readonly qemu: Qemu;
+  readonly linux: Linux;
   readonly image: GuestImage;
-  readonly modules: Readonly<Record<string, BuiltModule>>;
-  readonly programs: Readonly<Record<string, BuiltProgram>>;
+  readonly modules: Readonly<Record<string, KernelModule>>;
+  readonly programs: Readonly<Record<string, Program>>;
 }
 
 /** The steps of `prepare`, for a display that lists them before they start. */
@@ -78,7 +79,7 @@ type Work = ReturnType<typeof start>;
 
 function start(options: PrepareOptions, context: StepContext, timeouts: Timeouts) {
   const variant = variantOf(options);
-  const step = <T extends { fresh: boolean }>(
+  const step = <T extends { readonly fresh: boolean }>(
     id: keyof typeof prepareSteps,
     body: (step: Step) => Promise<T>,
     detail: (value: T) => string,
@@ -175,7 +176,7 @@ function linuxRequest(source: ResolvedSource, options: PrepareOptions, variant: 
   return {
     source,
     config: kernelConfig,
-    configLines: variant.config,
+    fragments: variant.fragments,
     contributions: linuxPatches.length > 0 ? patches(linuxPatches) : variant.contributions,
   };
 }
@@ -187,11 +188,11 @@ function patches(files: readonly string[]): Contribution[] {
 async function buildExtras(
   lab: Lab,
   variant: KernelVariant,
-  linux: BuiltLinux,
+  linux: Linux,
   context: { step: Step; timeouts: Timeouts },
 ) {
-  const modules: Record<string, BuiltModule> = {};
-  const programs: Record<string, BuiltProgram> = {};
+  const modules: Record<string, KernelModule> = {};
+  const programs: Record<string, Program> = {};
   for (const [name, dir] of Object.entries(variant.modules ? lab.modules : {})) {
     modules[name] = await buildModule({ linux, dir, name }, context);
   }

@@ -33,7 +33,7 @@ export interface ProbeOptions {
  * answer is remembered per QEMU, kernel and boot of the host.
  */
 export async function chooseAccelerator(options: ProbeOptions): Promise<AcceleratorChoice> {
-  const closed = deviceProblem();
+  const closed = kvmDeviceProblem();
   if (closed !== undefined) return { accelerator: 'tcg', reason: closed };
   const file = join(cacheRoot(), 'probes', `kvm-${await probeKey(options)}.json`);
   const known = await readFile(file, 'utf8').catch(() => undefined);
@@ -44,7 +44,8 @@ export async function chooseAccelerator(options: ProbeOptions): Promise<Accelera
   return choice;
 }
 
-function deviceProblem(): string | undefined {
+/** Why /dev/kvm cannot be used, as far as can be told without booting; undefined when it opens. */
+export function kvmDeviceProblem(): string | undefined {
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
     return undefined;

@@ -1,0 +1,116 @@
+import { mkdir, stat, statfs, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { missingTools, packagesOf, TOOLS, type Tool } from '../src/build/tools.js';
+import { LabError } from '../src/errors.js';
+import { installCommand, installPackages } from '../src/host/packages.js';
+import { cacheRoot } from '../src/host/paths.js';
+import { digestJson } from '../src/host/store.js';
+import { hostTimeouts } from './host.js';
+import { isInteractive } from './ui/display.js';
+import { bytes } from './ui/progress.js';
+
+export interface PreflightOptions {
+  /** Consent to install what is missing; `CI` consents as well. */
+  readonly yes: boolean;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Makes sure that this host has the programs, libraries and space that building needs, before any work.
+ *
+ * @throws LabError `host/missing-tools` with the exact command, `host/no-space`.
+ */
+export async function preflight({ yes, signal }: PreflightOptions): Promise<void> {
+  await requireSpace();
+  const stamp = await toolsStamp();
+  if (await exists(stamp)) return;
+  const missing = await missingTools(ALL_NEEDS, { timeouts: hostTimeouts(), signal });
+  if (missing.length > 0) await provide(missing, yes || Boolean(process.env.CI), signal);
+  await mkdir(join(cacheRoot(), 'probes'), { recursive: true });
+  await writeFile(stamp, '');
+}
+
+/** Everything that any lab may need. */
+export const ALL_NEEDS = ['qemu', 'linux', 'programs', 'image', 'machine', 'sources'] as const;
+
+async function provide(missing: readonly Tool[], consent: boolean, signal: AbortSignal): Promise<void> {
+  if (!consent && !(await ask(missing))) throw missingError(missing);
+  await install(missing, signal);
+}
+
+/** Installs what is missing and looks again: a package that does not hold what we think is our mistake to report. */
+export async function install(missing: readonly Tool[], signal: AbortSignal): Promise<void> {
+  const timeouts = hostTimeouts();
+  const packages = packagesOf(missing);
+  process.stderr.write(`installing ${packages.join(' ')}\n`);
+  await installPackages(packages, { timeouts, signal, onLine: () => {} });
+  const still = await missingTools(ALL_NEEDS, { timeouts, signal });
+  if (still.length > 0) throw missingError(still);
+}
+
+async function ask(missing: readonly Tool[]): Promise<boolean> {
+  if (!isInteractive() || !process.stdin.isTTY) return false;
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    process.stderr.write(`${describe(missing).join('\n')}\n`);
+    const answer = await terminal.question(
+      `Run \`${installCommand(packagesOf(missing)).join(' ')}\` now? [Y/n] `,
+    );
+    return /^(y|yes|)$/i.test(answer.trim());
+  } finally {
+    terminal.close();
+  }
+}
+
+/** A line per missing tool: what it is and which package holds it. */
+export function describe(missing: readonly Tool[]): string[] {
+  return missing.map(({ name, package: holder }) => `missing: ${name.padEnd(20)} (package ${holder})`);
+}
+
+function missingError(missing: readonly Tool[]): LabError {
+  return new LabError({
+    code: 'host/missing-tools',
+    blame: 'host',
+    fact: `${missing.length} things that building needs are not installed`,
+    evidence: describe(missing),
+    next: `${installCommand(packagesOf(missing)).join(' ')}   (or \`lab doctor --fix\`)`,
+  });
+}
+
+/** Named by what could change the answer: the list itself and the host's installed packages. */
+async function toolsStamp(): Promise<string> {
+  const installed = await stat('/var/lib/dpkg/status').then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
+  const key = digestJson({ tools: TOOLS.map(({ name, package: p }) => `${name} ${p}`), installed }).slice(
+    0,
+    16,
+  );
+  return join(cacheRoot(), 'probes', `tools-${key}`);
+}
+
+/** Bytes that sources, work trees and artifacts of one QEMU and one Linux take, and what a later build needs. */
+const FIRST_BUILD = 6 * 1024 ** 3;
+const LATER_BUILD = 512 * 1024 ** 2;
+
+async function requireSpace(): Promise<void> {
+  await mkdir(cacheRoot(), { recursive: true });
+  const needed = (await exists(join(cacheRoot(), 'work'))) ? LATER_BUILD : FIRST_BUILD;
+  const { bavail, bsize } = await statfs(cacheRoot());
+  if (bavail * bsize >= needed) return;
+  throw new LabError({
+    code: 'host/no-space',
+    blame: 'host',
+    fact: `${cacheRoot()} has ${bytes(bavail * bsize)} free, and ${bytes(needed)} are needed`,
+    next: 'free some space (`lab cache prune` helps), or point XDG_CACHE_HOME to a larger disk',
+  });
+}
+
+async function exists(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    () => false,
+  );
+}
