@@ -49,7 +49,7 @@ export function parseFrame(text: string): { readonly place: CodePlace; readonly 
 
 const SYMBOL = '([A-Za-z_.$][\\w.$:<>]{0,510})\\+0x([0-9a-f]{1,16})/0x([0-9a-f]{1,16})';
 const MODULE = '(?: \\[([\\w-]{1,64})(?: [0-9a-f]{40})?\\])?';
-const PLACE = new RegExp(`(?<![\\w.$:<>])${SYMBOL}${MODULE}`);
+const PLACE = new RegExp(`(?<![\\w.$])${SYMBOL}${MODULE}`);
 /** With an address in `[<…>]` before it up to Linux 4 and in kmemleak's reports up to 6.2. */
 const FRAME = new RegExp(`^ +(?:\\[<[0-9a-f]{8,16}>\\] )?(\\? )?${SYMBOL}${MODULE}\\s*$`);
 

@@ -1,5 +1,16 @@
 import { type KernelLine, parseKernelLine } from './kernel-line.js';
-import { type Draft, extend, joins, type KernelReport, newDraft, take, toReport } from './kernel-report.js';
+import {
+  type Draft,
+  extend,
+  joins,
+  type KernelReport,
+  newDraft,
+  type Prelude,
+  prepend,
+  supersede,
+  take,
+  toReport,
+} from './kernel-report.js';
 import { bareTrace, type Head, matchHead, type TroubleKind } from './kernel-trouble.js';
 
 /** Finds all kernel trouble in console text or `dmesg` output. */
@@ -13,13 +24,6 @@ export function findTrouble(text: string | readonly string[]): KernelReport[] {
 const MOST_REPORTS = 200;
 const MOST_CONTEXTS = 16;
 const MOST_PRELUDE = 4;
-
-/** Lines just before a head that belong to its report: a ruler, `[ cut here ]` and the message of a WARN. */
-interface Prelude {
-  readonly firstLine: number;
-  readonly lines: string[];
-  readonly texts: string[];
-}
 
 /** Trouble that has begun; `report()` gives what is known of it by now. */
 export interface Trouble {
@@ -81,13 +85,12 @@ export class KernelLog {
 
   #begin(head: Head, parsed: KernelLine, index: number, evidence: string): void {
     const prelude = this.#takePrelude(parsed.caller);
+    const before = this.#open.get(parsed.caller);
+    if (before !== undefined) supersede(before);
     this.#open.delete(parsed.caller);
     if (this.#drafts.length >= MOST_REPORTS) return;
     const draft = newDraft(head, parsed, index);
-    if (prelude !== undefined && fits(prelude, head)) {
-      draft.firstLine = prelude.firstLine;
-      for (const [i, line] of prelude.lines.entries()) take(draft, prelude.texts[i] ?? '', index, line);
-    }
+    if (prelude !== undefined && fits(prelude, head)) prepend(draft, prelude);
     take(draft, parsed.text, index, evidence);
     this.#drafts.push(draft);
     if (!draft.ended) setBounded(this.#open, parsed.caller, draft);

@@ -28,18 +28,27 @@ export interface Draft {
   readonly heads: Set<Head>;
   readonly headLine: number;
   readonly stamped: boolean;
-  readonly title: string;
+  title: string;
   message: string | undefined;
   firstLine: number;
   lastLine: number;
   readonly lines: string[];
   trace: 'none' | 'open' | 'over';
+  /** The trace has tags, so its end will be seen. */
+  tagged: boolean;
   readonly sure: CodePlace[];
   readonly guesses: CodePlace[];
   rip: CodePlace | undefined;
   tainted: string | undefined;
   strangers: number;
   ended: boolean;
+}
+
+/** Lines just before a head that belong to its report: a ruler, `[ cut here ]` and the message of a WARN. */
+export interface Prelude {
+  readonly firstLine: number;
+  readonly lines: string[];
+  readonly texts: string[];
 }
 
 const MOST_LINES = 400;
@@ -59,6 +68,7 @@ export function newDraft(head: Head, { text, stamped }: KernelLine, index: numbe
     lastLine: index,
     lines: [],
     trace: 'none',
+    tagged: false,
     sure: [],
     guesses: [],
     rip: undefined,
@@ -75,6 +85,19 @@ export function joins(head: Head, draft: Draft): boolean {
   return head.second === true && expected && !draft.heads.has(head);
 }
 
+/** Puts lines that came before the head, and belong to it, in front. */
+export function prepend(draft: Draft, { firstLine, lines, texts }: Prelude): void {
+  draft.lines.unshift(...lines);
+  draft.firstLine = firstLine;
+  for (const text of texts) learn(draft, text);
+  if (draft.head.kind === 'stack-trace') draft.title = texts[0] ?? draft.title;
+}
+
+/** Another report begins in the same context: a trace without tags has no other end. */
+export function supersede(draft: Draft): void {
+  if (draft.head.ending === 'trace' && draft.trace !== 'none') draft.ended = true;
+}
+
 /** `over`: the line is not of this report, and nothing will be; `stranger`: not of it, but more may come. */
 export function extend(
   draft: Draft,
@@ -84,7 +107,7 @@ export function extend(
 ): 'taken' | 'stranger' | 'over' {
   if (draft.ended && !(draft.head.ending === 'trace' ? PART : EPILOGUE).test(text)) return 'over';
   if (draft.head.free && draft.lines.length >= MOST_LINES) return 'over';
-  const traceEnds = draft.head.ending === 'trace' && draft.trace === 'over';
+  const traceEnds = draft.head.ending === 'trace' && isTraceOver(draft, text);
   if (PART.test(text)) {
     if (traceEnds && !draft.head.free && RESTART.test(text)) return 'over';
   } else if (traceEnds) {
@@ -103,12 +126,8 @@ export function take(draft: Draft, text: string, index: number, line: string): v
   if (draft.lines.length < MOST_LINES) draft.lines.push(line);
   draft.lastLine = index;
   draft.strangers = 0;
-  if (draft.message === undefined && text.trim() !== draft.title && !PART.test(text) && !DRAWN.test(text)) {
-    draft.message = text.trim();
-  }
+  learn(draft, text);
   readPlaces(draft, text);
-  const taint = TAINT.exec(text);
-  if (taint !== null) draft.tainted ??= (taint[1] ?? '').replaceAll(' ', '');
   if (isEnd(draft, text)) draft.ended = true;
 }
 
@@ -135,6 +154,19 @@ function isMessage(draft: Draft, index: number): boolean {
   return draft.trace === 'none' && index - draft.headLine <= 2;
 }
 
+/** Between tags, lines of others may stand in a trace; without tags, the first of them ends it. */
+function isTraceOver({ trace, tagged }: Draft, text: string): boolean {
+  return trace === 'over' || (trace === 'open' && !tagged && !TRACE_PART.test(text));
+}
+
+function learn(draft: Draft, text: string): void {
+  if (draft.message === undefined && text.trim() !== draft.title && !PART.test(text) && !DRAWN.test(text)) {
+    draft.message = text.trim();
+  }
+  const taint = TAINT.exec(text);
+  if (taint !== null) draft.tainted ??= (taint[1] ?? '').replaceAll(' ', '');
+}
+
 function readPlaces(draft: Draft, text: string): void {
   if (draft.rip === undefined && PLACE_LINE.test(text)) draft.rip = findPlace(text) ?? rawPlace(text);
   if (TRACE_START.test(text)) {
@@ -144,6 +176,7 @@ function readPlaces(draft: Draft, text: string): void {
   if (draft.trace === 'none') return;
   if (TRACE_PART.test(text)) {
     if (draft.trace === 'open') readFrame(draft, text);
+    if (TAG.test(text)) draft.tagged = true;
     if (!TASK_END.test(text)) return; // the task's stack is the last one: interrupts come before it
     draft.trace = 'over';
     if (draft.head.ending === 'trace') draft.ended = true;
@@ -187,7 +220,8 @@ function fingerprintOf(
   rip: CodePlace | undefined,
   trace: readonly CodePlace[],
 ): string {
-  const symbols = [...(rip === undefined ? [] : [rip]), ...trace].map(({ symbol }) =>
+  const inTrace = trace.filter(({ symbol }) => !ENTRY.test(symbol));
+  const symbols = [...(rip === undefined ? [] : [rip]), ...inTrace].map(({ symbol }) =>
     symbol.replace(CLONE, ''),
   );
   const telling = symbols.filter((symbol) => !MACHINERY.test(symbol));
@@ -199,9 +233,20 @@ function fingerprintOf(
 /** Suffixes that compilers give to clones of a function. */
 const CLONE = /\.(?:constprop|isra|part|cold|llvm)\b.*$/;
 
-/** Functions that report trouble and do not have it. */
-const MACHINERY =
-  /^(?:dump_stack|show_|print_|panic$|die$|__die|oops_|__warn|warn_slowpath|report_bug|handle_bug|exc_|asm_exc_|k?asan_|__asan_|kmsan_|kcsan_|__tsan_|__msan_|check_region|__?ubsan_|__might_|__schedule_bug|___?slab_|slab_|object_err|check_noncircular|check_prev|validate_chain|__?lock_(?:acquire|release)|lockdep_|_raw_|__raw_|refcount_warn|__list_(?:add|del)|usercopy_abort|__check_object_size|page_fault_oops|bad_area|__bad_area|do_user_addr_fault|nmi_|trigger_|watchdog_|rcu_|out_of_memory|oom_|dump_header|warn_alloc|kmem_cache_|__?kmalloc|kmalloc_|0x)/;
+/** How every task came into the kernel. */
+const ENTRY = /^(?:do_syscall_64|entry_SYSCALL|__x64_sys_|ret_from_fork|asm_)/;
+
+/** Functions that report trouble, wait, or allocate, and do not have it. */
+const MACHINERY = new RegExp(
+  `^(?:_*(?:${[
+    'dump_stack|show_|print_|panic$|die|oops_|warn|report_bug|handle_bug|exc_|asm_exc_|page_fault_oops|bad_area',
+    'kasan_|asan_|kmsan_|msan_|kcsan_|tsan_|ubsan_|kfence_|check_region|might_|schedule|slab_|object_err|check_bytes',
+    'check_object|free_to_partial|check_noncircular|check_prev|validate_chain|lock_acquire|lock_release|lockdep_',
+    'raw_spin|raw_read|raw_write|do_raw_|mutex_lock|mutex_unlock|refcount_warn|list_add_valid|list_del_entry_valid',
+    'usercopy_abort|check_heap|do_user_addr_fault|nmi_|trigger_|watchdog_|rcu_|out_of_memory|oom_|dump_header',
+    'alloc_pages|kmem_cache_|kmalloc|kmemleak_',
+  ].join('|')})|0x)`,
+);
 
 const TRACE_START = /^(?:Call Trace:| {2}backtrace)/;
 const FRAME = '\\s+(?:\\[<[0-9a-f]+>\\] )?(?:\\? )?(?:[\\w.$:<>]+\\+0x|0x[0-9a-f]+)';
@@ -210,6 +255,7 @@ const REGISTERS = '(?:RIP|RSP|RAX|RDX|RBP|R1[03]|FS|CS|CR2|DR[03]): +[0-9a-fx]|P
 const TRACE_PART = new RegExp(`^(?:${FRAME}|${STACK_TAG}|${REGISTERS})`);
 /** Rulers and `[ cut here ]`. */
 const DRAWN = /^[-=]{8,}/;
+const TAG = new RegExp(`^${STACK_TAG}`);
 const TASK_END = /^\s*<\/TASK>/;
 const PLACE_LINE = /^(?:RIP: 0010:|BUG: K[A-Z]+: |WARNING: CPU: )/;
 const TAINT = /^(?:CPU: .*| {6})(?:Not tainted|Tainted: ([A-Z ]{1,40}?)) +\d/;
