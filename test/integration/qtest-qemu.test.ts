@@ -9,13 +9,23 @@ import { QTest } from '../../src/qtest/qtest.js';
 import { scaled } from '../../src/timeouts.js';
 
 const binary = process.env.LAB_TEST_QEMU ?? 'qemu-system-x86_64';
-const accels = spawnSync(binary, ['-accel', 'help'], { encoding: 'utf8' });
-const missing = accels.error === undefined && accels.status === 0 ? undefined : `${binary} cannot be run`;
-const pureQtest = missing === undefined && /^qtest$/m.test(accels.stdout);
+const missing = probe('tcg') ? undefined : `${binary} cannot be run`;
+const pureQtest = missing === undefined && probe('qtest'); // `-accel help` does not list it
 const timeouts = scaled(1);
+/** Where distributions keep the firmware that a QEMU built from their sources does not carry. */
+const firmware = ['/usr/share/seabios', '/usr/share/qemu'].flatMap((path) => ['-L', path]);
 
 /** QEMU's educational device: register 0 identifies it, register 4 gives back the complement of what was written. */
 const EDU = { vendor: 0x1234, device: 0x11e8, address: 0xe0000000n, id: 0x010000ed };
+
+/** Whether this QEMU starts and quits with the accelerator. */
+function probe(accel: string): boolean {
+  const args = ['-machine', 'none', '-accel', accel, '-display', 'none', '-nodefaults', '-qmp', 'stdio'];
+  const input = '{"execute":"qmp_capabilities"}{"execute":"quit"}';
+  return (
+    spawnSync(binary, args, { input, timeout: 10_000, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
+  );
+}
 
 function start(): { child: ChildProcess; qtest: Duplex; qmp: Duplex } {
   const args = [
@@ -29,7 +39,15 @@ function start(): { child: ChildProcess; qtest: Duplex; qmp: Duplex } {
     '-nodefaults',
   ];
   args.push('-netdev', 'user,id=n0,hostfwd=tcp:127.0.0.1:0-:22,hostfwd=udp:127.0.0.1:0-:69');
-  args.push('-device', 'e1000,netdev=n0', '-device', 'edu', '-device', 'virtio-rng-pci');
+  args.push(
+    '-device',
+    'e1000,netdev=n0,romfile=',
+    '-device',
+    'edu',
+    '-device',
+    'virtio-rng-pci',
+    ...firmware,
+  );
   args.push('-chardev', 'socket,id=qtest,fd=3', '-qtest', 'chardev:qtest', '-qtest-log', 'none');
   args.push('-chardev', 'socket,id=mon,fd=4', '-mon', 'chardev=mon,mode=control');
   const child = spawn(binary, args, { stdio: ['ignore', 'ignore', 'inherit', 'pipe', 'pipe'] });
