@@ -75,23 +75,28 @@ async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal):
       (error: unknown): End => ({ kind: 'threw', error }),
     );
   const limit = check.deadline * target.timeouts.scale;
-  const end = await firstEnd(body, target, limit);
+  const end = await firstEnd(body, target, { limit, cursor, signal: stop.signal });
   stop.abort();
   const common = { id: check.id, title: check.title, proof, duration: performance.now() - started };
   return { ...common, ...judge(end, evidence, { limit, target, cursor, proof }) };
 }
 
-async function firstEnd(body: Promise<End>, target: CheckTarget, limit: number): Promise<End> {
+async function firstEnd(
+  body: Promise<End>,
+  target: CheckTarget,
+  { limit, cursor, signal }: { limit: number; cursor: number; signal: AbortSignal },
+): Promise<End> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<End>((resolve) => {
     timer = setTimeout(() => resolve({ kind: 'late' }), limit);
   });
-  const dead = target.machine.exited.then(
+  const exit = target.machine.exited.then(
     ({ signal, code }): End => ({
       kind: 'dead',
       fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})`,
     }),
   );
+  const dead = Promise.race([exit, panicked(target, { cursor, signal, timeout: limit })]);
   try {
     const end = await Promise.race([body, late, dead]);
     // A dying machine breaks the connection a moment before its exit is seen.
@@ -99,6 +104,18 @@ async function firstEnd(body: Promise<End>, target: CheckTarget, limit: number):
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** A kernel that panicked does not end QEMU and does not close the connection; only its console tells. */
+async function panicked(
+  { machine }: CheckTarget,
+  wait: { cursor: number; signal: AbortSignal; timeout: number },
+): Promise<End> {
+  const { cursor: from, signal, timeout } = wait;
+  const options = { name: 'a panic', from, signal, timeout, fatal: [] };
+  const panic = await machine.console.waitFor(/Kernel panic - not syncing: .*/, options).catch(() => undefined);
+  // No panic within the time: the other events decide.
+  return panic === undefined ? await new Promise(() => {}) : { kind: 'dead', fact: panic.match[0] };
 }
 
 function settle(end: End): Promise<End> {

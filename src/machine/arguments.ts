@@ -45,7 +45,7 @@ export function qemuArguments(spec: MachineSpec, files: MachineFiles): string[] 
 export function kernelCommandLine(spec: MachineSpec): string {
   return [
     `root=/dev/${spec.profile.disk === 'ide' ? 'sda' : 'vda'}`,
-    ...['rw', 'rootfstype=ext4', 'console=ttyS0', 'quiet'],
+    ...['rw', 'rootfstype=ext4', 'console=ttyS0', 'loglevel=5'],
     ...['lab.ip=10.0.2.15/24', 'lab.gw=10.0.2.2', `lab.hostname=${spec.name}`],
     ...spec.profile.kernelParameters,
   ].join(' ');

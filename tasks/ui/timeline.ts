@@ -1,4 +1,5 @@
 import type { StepEvent } from '../../src/events.js';
+import { bytes } from './progress.js';
 
 interface Span {
   readonly step: string;
@@ -25,7 +26,9 @@ export class Timeline {
       return `${title}${seconds(from)}${Number.isNaN(to) ? '  not ended' : seconds(to - from)}\n`;
     });
     const head = `\n${'step'.padEnd(32)}${'at (s)'.padStart(10)}${'took (s)'.padStart(10)}\n`;
-    return `${head}${rows.join('')}${'all'.padEnd(32)}${seconds(0)}${seconds(performance.now())}\n`;
+    const all = `${'all'.padEnd(32)}${seconds(0)}${seconds(performance.now())}\n`;
+    const memory = `${'memory of this process, highest'.padEnd(32)}${bytes(process.resourceUsage().maxRSS * 1024)}\n`;
+    return `${head}${rows.join('')}${all}${memory}`;
   }
 }
 

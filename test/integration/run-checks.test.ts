@@ -63,6 +63,16 @@ describe('runChecks', () => {
     expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'QEMU ended (SIGSEGV)' });
   });
 
+  test('a panic on the console ends the check at once', async () => {
+    const target = makeTarget();
+    const hangs = check('a', ({ machine }) => {
+      (machine.console as Console).push('[    9.1] Kernel panic - not syncing: sysrq triggered crash\n');
+      return new Promise(() => {});
+    });
+    const [verdict] = await runChecks([hangs], target, { signal: never });
+    expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'Kernel panic - not syncing: sysrq triggered crash' });
+  });
+
   test('each check has its own deadline, and is told to stop', async () => {
     let stopped = false;
     const hangs = check(

@@ -1,0 +1,97 @@
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { finished, noQemuLeft, qemuProcesses, said, useCli } from './cli.js';
+
+const { lab, start, state } = useCli();
+const FAST = ['--profile', 'fast', '--name', 'fault'];
+
+describe('faults', () => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s while the guest boots leaves no QEMU', async (signal) => {
+    const child = start('up', ...FAST);
+    const end = finished(child);
+    await said(child, 'Boot to SSH');
+    expect(qemuProcesses(state())).toHaveLength(1);
+    child.kill(signal);
+    const { code } = await end;
+    expect(code).toBe(signal === 'SIGKILL' ? null : 130);
+    expect(await noQemuLeft(state())).toBe(true);
+  });
+
+  test('up then starts it as if nothing had happened', async () => {
+    const { code, stderr } = await lab('up', ...FAST);
+    expect(code, stderr).toBe(0);
+  });
+
+  test('a QEMU that is killed is noticed, and up starts a new one', async () => {
+    const [pid = 0] = qemuProcesses(state());
+    process.kill(pid, 'SIGKILL');
+    expect(await noQemuLeft(state())).toBe(true);
+    expect((await lab('status')).stdout).toContain('no machine is running');
+    expect(await lab('exec', '--', 'true')).toMatchObject({ code: 2, stderr: expect.stringContaining('lab up') });
+    expect((await lab('up', ...FAST)).code).toBe(0);
+  });
+
+  test('a panic during the checks is a crash with the console, not an error of ours', async () => {
+    const test = lab('test', '--name', 'fault', '--json');
+    const panic = await lab('exec', '--', 'sh', '-c', 'sleep 0.5; echo c > /proc/sysrq-trigger');
+    expect(panic.code).not.toBe(0);
+    const { code, stdout } = await test;
+    const report = JSON.parse(stdout);
+    expect(code).toBe(1);
+    expect(report.outcome).toBe('crashed');
+    const crashed = report.checks.find((check: { outcome: string }) => check.outcome === 'crashed');
+    expect(crashed.evidence.join('\n')).toContain('Kernel panic');
+    expect((await lab('down', 'fault', '--force')).code).toBe(0);
+  });
+
+  test('a port that is taken is named before anything else happens', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as { port: number };
+    const { code, stderr } = await lab('up', ...FAST, '--port', String(port));
+    server.close();
+    expect(code).toBe(2);
+    expect(stderr).toContain(`port ${port}`);
+    expect(stderr).toContain('Next: ');
+  });
+
+  test('two ups at once start one machine', async () => {
+    const [a, b] = await Promise.all([lab('up', ...FAST, '--json'), lab('up', ...FAST, '--json')]);
+    expect([a.code, b.code], a.stderr + b.stderr).toEqual([0, 0]);
+    const started = [a, b].map(({ stdout }) => JSON.parse(stdout).started);
+    expect(started.toSorted()).toEqual([false, true]);
+    expect(qemuProcesses(state())).toHaveLength(1);
+  });
+
+  test('a wrong host key is refused', async () => {
+    const key = join(state(), 'machines/fault/host_key');
+    const [mine, other] = [await readFile(key), await readFile(join(state(), 'keys/client_key'))];
+    await writeFile(key, other);
+    const { code, stderr } = await lab('exec', '--', 'true');
+    await writeFile(key, mine);
+    expect(code).not.toBe(0);
+    expect(stderr).toMatch(/host key/i);
+    expect((await lab('exec', '--', 'true')).code).toBe(0);
+  });
+
+  test('the record of a dead machine of another boot counts as none', async () => {
+    const file = join(state(), 'machines/fault/machine.json');
+    const record = JSON.parse(await readFile(file, 'utf8'));
+    expect((await lab('down', '--force')).code).toBe(0);
+    await writeFile(file, JSON.stringify({ ...record, pid: process.pid, bootId: 'another' }));
+    expect((await lab('status')).stdout).toContain('no machine is running');
+    expect((await lab('up', ...FAST)).code).toBe(0);
+  });
+
+  test('a record that cannot be understood is named, with what to do', async () => {
+    expect((await lab('down', '--force')).code).toBe(0);
+    await writeFile(join(state(), 'machines/fault/machine.json'), '{"half":');
+    const { code, stderr } = await lab('up', ...FAST);
+    expect(code).toBe(69);
+    expect(stderr).toContain('machine.json');
+    expect(stderr).toContain('Next: ');
+  });
+});
