@@ -1,0 +1,2 @@
+export PAGER=less
+PS1='\u@\h:\w\$ '
