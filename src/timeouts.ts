@@ -11,6 +11,8 @@ const base = {
   qtestCommand: 5_000,
   /** Silence on the console while a guest boots before it counts as hung. */
   bootSilence: 30_000,
+  /** First line of a kernel's trouble to the end of its report. */
+  consoleSettle: 500,
   /** Machine start to the first SSH command answered. */
   boot: 120_000,
   /** A guest that is to prove that the accelerator works. */

@@ -46,7 +46,7 @@ export async function whenReady(
   const stop = new AbortController();
   const inner = AbortSignal.any([signal, stop.signal]);
   const wait = { name: 'the guest to start its SSH server', timeout: timeouts.boot, signal: inner };
-  const listening = machine.console.waitFor(LISTENING, { ...wait, from: 0, fatal: FATAL });
+  const listening = machine.console.waitFor(LISTENING, { ...wait, from: 0, fatal: FATAL, settle: timeouts.consoleSettle });
   const exit = machine.exited.then(({ code, signal: by, lines }) => {
     throw qemuEnded(machine, by ?? `exit code ${code}`, lines);
   });
