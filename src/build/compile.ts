@@ -1,0 +1,127 @@
+import { join, normalize, relative } from 'node:path';
+import { type Blame, LabError } from '../errors.js';
+import { type RunOptions, run } from '../host/run.js';
+import { type Diagnostic, formatDiagnostics, type PathMap, parseDiagnostics } from './diagnostics.js';
+import type { BuildContext, WorkTree } from './worktree.js';
+
+/** Whose files are being compiled, and how the tools name them. */
+export interface Compilation {
+  /** What is built, for messages: `QEMU 10.0.13`. */
+  readonly what: string;
+  /** The path of a file as a tool names it → the key under which `owner` knows it. */
+  readonly locate: PathMap;
+  /** The file's own path and who answers for it; `undefined` for a file that is not contributed. */
+  readonly owner: (located: string) => { readonly path: string; readonly blame: Blame } | undefined;
+}
+
+/** Output of a build is kept up to this many lines for the diagnostics; the log has all of it. */
+const KEEP_LINES = 50_000;
+const EVIDENCE = 30;
+
+/**
+ * Runs one build command.
+ *
+ * @returns the warnings in contributed files.
+ * @throws LabError `build/compile` with the diagnostics as evidence, blamed on whoever contributed the first file at
+ *   fault; `build/failed` when the tool names no file; whatever `run` throws otherwise.
+ */
+export async function compile(
+  file: string,
+  args: readonly string[],
+  options: RunOptions,
+  compilation: Compilation,
+): Promise<Diagnostic[]> {
+  const lines: string[] = [];
+  const onLine = (line: string) => {
+    if (lines.length < KEEP_LINES) lines.push(line);
+    options.onLine?.(line);
+  };
+  try {
+    await run(file, args, { ...options, onLine, env: { LC_ALL: 'C', ...options.env } });
+  } catch (error) {
+    if (error instanceof LabError && error.code === 'run/failed') throw explain(error, lines, compilation);
+    throw error;
+  }
+  return ofContributors(parseDiagnostics(lines, compilation.locate), compilation);
+}
+
+function explain(error: LabError, lines: readonly string[], compilation: Compilation): LabError {
+  const all = parseDiagnostics(lines, compilation.locate);
+  const errors = all.filter(({ severity }) => severity === 'error');
+  if (errors.length === 0) return failed(error, compilation);
+  const guilty = errors.map(({ file }) => compilation.owner(file)).find((owner) => owner !== undefined);
+  const shown =
+    guilty === undefined ? errors : all.filter(({ file }) => compilation.owner(file) !== undefined);
+  const evidence = formatDiagnostics(
+    shown.map((d) => ({ ...d, file: compilation.owner(d.file)?.path ?? d.file })),
+  );
+  const count = `${errors.length} error${errors.length === 1 ? '' : 's'}`;
+  return new LabError({
+    code: 'build/compile',
+    blame: guilty?.blame ?? 'host',
+    fact: `building ${compilation.what} failed with ${count}${guilty === undefined ? '' : `, first in ${guilty.path}`}`,
+    evidence: evidence.slice(0, EVIDENCE),
+    log: error.log,
+    next:
+      guilty === undefined
+        ? 'read the log; the fault is not in a contributed file'
+        : 'correct the file and run again',
+    cause: error,
+  });
+}
+
+function failed(error: LabError, { what }: Compilation): LabError {
+  return new LabError({
+    code: 'build/failed',
+    blame: 'host',
+    fact: `building ${what} failed: ${error.message}`,
+    evidence: error.evidence,
+    log: error.log,
+    next: 'read the log; `lab doctor` checks the tools that the build needs',
+    cause: error,
+  });
+}
+
+function ofContributors(diagnostics: readonly Diagnostic[], { owner }: Compilation): Diagnostic[] {
+  return diagnostics.flatMap((diagnostic) => {
+    const own = owner(diagnostic.file);
+    return own === undefined || diagnostic.severity === 'note' ? [] : [{ ...diagnostic, file: own.path }];
+  });
+}
+
+/** Everything that tools print about files of a work tree, in terms of its contributions. */
+export function compilationOf(what: string, { src, build, contributed }: WorkTree): Compilation {
+  const objects = new Map(
+    [...contributed.keys()].flatMap((path) => objectNames(path).map((name) => [name, path])),
+  );
+  const locate: PathMap = (path) => {
+    const full = path.startsWith('/') ? normalize(path) : join(build, path);
+    if (full.startsWith(`${src}/`)) return relative(src, full);
+    const inBuild = full.startsWith(`${build}/`) ? relative(build, full) : path;
+    return objects.get(inBuild) ?? objects.get(inBuild.split('/').at(-1) ?? '') ?? inBuild;
+  };
+  return {
+    what,
+    locate,
+    owner: (located) => {
+      const item = contributed.get(located);
+      if (item === undefined) return undefined;
+      return { path: item.kind === 'file' ? item.from : located, blame: item.blame ?? 'user' };
+    },
+  };
+}
+
+/** What kbuild and meson call the object of a C file: `a/b.o`, and `a_b.c.o` in some target's folder. */
+function objectNames(path: string): string[] {
+  if (!path.endsWith('.c')) return [];
+  return [path.replace(/\.c$/, '.o'), `${path.replaceAll('/', '_')}.o`];
+}
+
+/** The C compiler and its target: part of the key of everything that it makes. */
+export async function compilerVersion({ step, timeouts }: BuildContext): Promise<string> {
+  const { stdout } = await run('gcc', ['-dumpfullversion', '-dumpmachine'], {
+    signal: step.signal,
+    timeout: timeouts.hostTool,
+  });
+  return stdout.trim().split('\n').join(' ');
+}

@@ -1,0 +1,229 @@
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { packageRoot } from '../host/paths.js';
+import { run } from '../host/run.js';
+import { getOrMake } from '../host/store.js';
+import { compilationOf, compile, compilerVersion } from './compile.js';
+import type { Diagnostic } from './diagnostics.js';
+import { dropUnfinished } from './kbuild-repair.js';
+import { copyModuleTree } from './kbuild-tree.js';
+import { checkKconfig, formatKconfig, type Kconfig, mergeKconfig, parseKconfig } from './kconfig.js';
+import { type Contribution, describeContributions } from './tree.js';
+import { keepWarnings, readWarnings } from './warnings.js';
+import {
+  type BuildContext,
+  type SourceTree,
+  touchContributed,
+  type WorkTree,
+  withWorkTree,
+  writeIfDifferent,
+} from './worktree.js';
+
+/** `lab`: small, boots fast, made for the machine profiles. `defconfig`: x86_64_defconfig and what the guest needs. */
+export type LinuxConfig = 'lab' | 'defconfig';
+
+export interface LinuxRequest {
+  readonly source: SourceTree;
+  readonly config: LinuxConfig;
+  /** Host paths of kernel configuration fragments that are added to it; later ones win. */
+  readonly fragments?: readonly string[];
+  readonly contributions: readonly Contribution[];
+}
+
+/** A kernel as built; nothing outside of `dir` is needed to boot it or to build modules for it. */
+export interface Linux {
+  readonly version: string;
+  readonly bzImage: string;
+  /** ELF, with symbols and without debug information; QEMU starts it by PVH. */
+  readonly vmlinux: string;
+  readonly config: string;
+  /** What `uname -r` says. */
+  readonly release: string;
+  /** Holds `lib/modules/<release>/`, ready to be copied to the root of a guest. */
+  readonly modules: string;
+  /** A tree against which modules are built: `make -C <kbuild> M=<folder> modules`. */
+  readonly kbuild: string;
+  /** What the compiler warned of in contributed files. */
+  readonly warnings: readonly Diagnostic[];
+  readonly digest: string;
+  readonly dir: string;
+  readonly fresh: boolean;
+}
+
+/** Changes when this file builds something else from the same inputs. */
+const RECIPE = 1;
+
+/** The same inputs give the same bytes: no time, no user, no host, no state of a git repository around the tree. */
+const REPRODUCIBLE = {
+  KBUILD_BUILD_TIMESTAMP: 'Thu Jan  1 00:00:00 UTC 1970',
+  KBUILD_BUILD_VERSION: '1',
+  KBUILD_BUILD_USER: 'lab',
+  KBUILD_BUILD_HOST: 'lab',
+  LOCALVERSION: '',
+};
+
+/**
+ * Lines that `make` prints in a build from nothing (Linux 6.12; others differ by a few per cent): the total that
+ * progress is measured against until this tree has been built once.
+ */
+const USUAL_LINES: Readonly<Record<LinuxConfig, number>> = { lab: 1700, defconfig: 4600 };
+
+/**
+ * Linux for x86_64 from `source` with `contributions`: from the cache, or built in a persistent work tree.
+ *
+ * @throws LabError `build/kconfig` when the configuration loses a wanted symbol, `build/compile`, `build/anchor`,
+ *   `build/patch`, `build/failed`, and what the store, the lock and the process runner throw.
+ */
+export async function buildLinux(request: LinuxRequest, context: BuildContext): Promise<Linux> {
+  const { source, contributions } = request;
+  const wanted = await wantedConfig(request);
+  const compiler = await compilerVersion(context);
+  const artifact = await getOrMake({
+    kind: 'linux',
+    inputs: {
+      recipe: RECIPE,
+      source: source.digest,
+      version: source.version,
+      config: request.config,
+      wanted: formatKconfig(mergeKconfig(wanted.must, wanted.may)),
+      contributions: await describeContributions(contributions),
+      compiler,
+    },
+    signal: context.step.signal,
+    onWait: () => context.step.note('another command is building the same Linux; waiting for it'),
+    make: async (dir, log) => {
+      const key = { recipe: RECIPE, config: request.config, compiler };
+      await withWorkTree({ source, key, contributions, sourceIsReadOnly: true }, context, async (tree) => {
+        const what = `Linux ${source.version}`;
+        const make = kernelMake(tree, what, log, context);
+        if (tree.interrupted) await dropUnfinished(tree.build);
+        await configure(tree, request.config, wanted, what, make);
+        const warnings = await build(tree, request.config, make, context);
+        await collect(tree, dir, log, make, context);
+        await keepWarnings(dir, warnings);
+      });
+    },
+  });
+  return await describe(artifact, source.version);
+}
+
+async function describe(
+  artifact: { digest: string; dir: string; fresh: boolean },
+  version: string,
+): Promise<Linux> {
+  const { dir } = artifact;
+  return {
+    ...artifact,
+    version,
+    bzImage: join(dir, 'bzImage'),
+    vmlinux: join(dir, 'vmlinux'),
+    config: join(dir, 'config'),
+    release: (await readFile(join(dir, 'release'), 'utf8')).trim(),
+    modules: join(dir, 'modules'),
+    kbuild: join(dir, 'kbuild'),
+    warnings: await readWarnings(dir),
+  };
+}
+
+interface WantedConfig {
+  /** Each of these has to survive. */
+  readonly must: Kconfig;
+  /** Those that some supported versions no longer have. */
+  readonly may: Kconfig;
+}
+
+async function wantedConfig({ config, fragments = [] }: LinuxRequest): Promise<WantedConfig> {
+  const ours = (name: string) => join(packageRoot, 'vm/kernel', name);
+  const read = async (path: string) => parseKconfig(await readFile(path, 'utf8'));
+  const base = await read(ours(config === 'lab' ? 'lab.config' : 'needed.config'));
+  const must = mergeKconfig(base, ...(await Promise.all(fragments.map(read))));
+  return { must, may: await read(ours('older.config')) };
+}
+
+type Make = (args: readonly string[], onLine?: (line: string) => void) => Promise<Diagnostic[]>;
+
+function kernelMake(tree: WorkTree, what: string, log: string, { step, timeouts }: BuildContext): Make {
+  const compilation = compilationOf(what, tree);
+  const env = {
+    ...REPRODUCIBLE,
+    KCONFIG_ALLCONFIG: join(tree.dir, 'wanted.config'),
+    PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, // depmod
+  };
+  return async (args, onLine = () => {}) => {
+    const options = {
+      cwd: tree.build,
+      env,
+      log,
+      signal: step.signal,
+      timeout: timeouts.build,
+      onLine: (line: string) => {
+        step.output(line);
+        onLine(line);
+      },
+    };
+    return await compile('make', ['-C', tree.src, `O=${tree.build}`, ...args], options, compilation);
+  };
+}
+
+/** Always from the start: kconfig leaves `.config` and what depends on it alone when nothing changes. */
+async function configure(
+  tree: WorkTree,
+  config: LinuxConfig,
+  { must, may }: WantedConfig,
+  what: string,
+  make: Make,
+): Promise<void> {
+  const defconfig = join(tree.src, 'arch/x86/configs/x86_64_defconfig');
+  const base = config === 'lab' ? '' : await readFile(defconfig, 'utf8');
+  await writeFile(
+    join(tree.dir, 'wanted.config'),
+    formatKconfig(mergeKconfig(parseKconfig(base), may, must)),
+  );
+  await make([config === 'lab' ? 'allnoconfig' : 'alldefconfig']);
+  checkKconfig(must, parseKconfig(await readFile(join(tree.build, '.config'), 'utf8')), what);
+}
+
+async function build(
+  tree: WorkTree,
+  config: LinuxConfig,
+  make: Make,
+  { step }: BuildContext,
+): Promise<Diagnostic[]> {
+  const counted = join(tree.dir, 'lines');
+  const before = Number(await readFile(counted, 'utf8').catch(() => ''));
+  // after the first build only a few files are compiled, and nothing tells beforehand how many
+  const total = before === 0 ? USUAL_LINES[config] : undefined;
+  let lines = 0;
+  await touchContributed(tree);
+  // -O keeps the lines of one compiler run together; modules belong to the same dependency graph as the image
+  const warnings = await make([`-j${availableParallelism()}`, '-Otarget', 'bzImage', 'modules'], (line) => {
+    if (!/^ {2}[A-Z]/.test(line)) return;
+    lines += 1;
+    step.progress(lines, total === undefined || lines > total ? undefined : total, 'steps');
+  });
+  await writeIfDifferent(counted, String(Math.max(lines, before)));
+  return warnings;
+}
+
+async function collect(
+  tree: WorkTree,
+  dir: string,
+  log: string,
+  make: Make,
+  { step, timeouts }: BuildContext,
+): Promise<void> {
+  const { build, src } = tree;
+  const options = { log, signal: step.signal, timeout: timeouts.smallBuild };
+  await copyFile(join(build, 'arch/x86/boot/bzImage'), join(dir, 'bzImage'));
+  await copyFile(join(build, '.config'), join(dir, 'config'));
+  await copyFile(join(build, 'include/config/kernel.release'), join(dir, 'release'));
+  await run('objcopy', ['--strip-debug', join(build, 'vmlinux'), join(dir, 'vmlinux')], options);
+  await make([`INSTALL_MOD_PATH=${join(dir, 'modules')}`, 'INSTALL_MOD_STRIP=1', 'modules_install']);
+  const release = (await readFile(join(dir, 'release'), 'utf8')).trim();
+  // links to the work tree would point nowhere in a guest
+  for (const link of ['build', 'source'])
+    await rm(join(dir, 'modules/lib/modules', release, link), { force: true });
+  await mkdir(join(dir, 'kbuild'));
+  await copyModuleTree({ src, build }, join(dir, 'kbuild'), options);
+}
