@@ -7,9 +7,11 @@ import { fileURLToPath } from 'node:url';
 
 /** The folder that holds `package.json`, `patches/` and `vm/`, whether we run from sources or from `dist/`. */
 export const packageRoot: string = (() => {
-  let folder = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(folder, 'package.json'))) folder = dirname(folder);
-  return folder;
+  const start = dirname(fileURLToPath(import.meta.url));
+  for (let folder = start; folder !== '/'; folder = dirname(folder)) {
+    if (existsSync(join(folder, 'package.json'))) return folder;
+  }
+  throw new Error(`no package.json in ${start} or above it`);
 })();
 
 /** `$XDG_CACHE_HOME/lab`: downloads, artifacts by digest, work trees, locks. May be deleted at any time. */
