@@ -9,8 +9,8 @@ import { type MachineRecord, machineFolder } from '../machine/record.js';
 import type { Timeouts } from '../timeouts.js';
 import { clientKeys } from './keys.js';
 
-/** The line that the guest prints when sshd accepts connections; see vm/guest. */
-const LISTENING = 'lab: sshd is listening';
+/** What the guest prints when sshd accepts connections, or when it cannot; see vm/guest. */
+const LISTENING = /lab: sshd (?:is listening|did not start)/;
 
 /** What a kernel does not recover from while it boots. */
 const FATAL: readonly FatalKind[] = [
@@ -46,7 +46,10 @@ export async function whenReady(
   const stop = new AbortController();
   const inner = AbortSignal.any([signal, stop.signal]);
   const wait = { name: 'the guest to start its SSH server', timeout: timeouts.boot, signal: inner };
-  const listening = machine.console.waitFor(LISTENING, { ...wait, from: 0, fatal: FATAL, settle: timeouts.consoleSettle });
+  const options = { ...wait, from: 0, fatal: FATAL, settle: timeouts.consoleSettle };
+  const listening = machine.console.waitFor(LISTENING, options).then(({ line }) => {
+    if (line.includes('did not start')) throw sshdFailed(machine);
+  });
   const exit = machine.exited.then(({ code, signal: by, lines }) => {
     throw qemuEnded(machine, by ?? `exit code ${code}`, lines);
   });
@@ -55,7 +58,7 @@ export async function whenReady(
   try {
     return await connectWhenReady({
       ...(await login(machine.name, port)),
-      ready: listening.then(() => {}),
+      ready: listening,
       fatal,
       deadline: timeouts.boot,
       timeouts,
@@ -90,6 +93,17 @@ async function writeSshConfig(dir: string, name: string, port: number, key: stri
   ];
   await writeFile(known, `[127.0.0.1]:${port} ${hostKey}\n`);
   await writeFile(join(dir, 'ssh_config'), `${config.join('\n')}\n`);
+}
+
+function sshdFailed(machine: Machine): LabError {
+  return new LabError({
+    code: 'guest/no-sshd',
+    blame: 'host',
+    fact: `the SSH server in the guest of ${machine.name} did not start`,
+    evidence: machine.console.lines().slice(-15),
+    log: machine.consoleLog.path,
+    next: `start from a fresh disk: lab up --name ${machine.name} --fresh`,
+  });
 }
 
 function qemuEnded(machine: Machine, how: string, lines: readonly string[]): LabError {

@@ -25,7 +25,13 @@ export async function ensureDisk(
   }
   await rm(stamp, { force: true });
   await rm(disk, { force: true });
-  await createOverlay({ base: image.path, path: disk, qemuImg: qemu.img }, { step, timeouts });
+  await createOverlay({
+    base: image.path,
+    path: disk,
+    qemuImg: qemu.img,
+    signal: step.signal,
+    timeout: timeouts.hostTool,
+  });
   await writeFile(stamp, image.digest);
   return { value: disk, detail: 'new overlay' };
 }

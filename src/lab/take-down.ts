@@ -39,7 +39,7 @@ export async function shutDown(
 ): Promise<'guest' | 'quit' | 'killed'> {
   const powerOff = async () => {
     const guest = await connectTo(record, timeouts, signal);
-    await guest.exec('poweroff', { timeout: timeouts.guestCommand });
+    await guest.exec('/etc/lab/shutdown off', { timeout: timeouts.guestCommand });
   };
   const how = await machine.stop(powerOff);
   await removeRecord(record.name);

@@ -53,13 +53,13 @@ export const lab = defineLab({
     module: {
       summary: 'the driver is the module my_rng.ko, built outside the kernel tree',
       contributions: [],
-      config: [],
+      fragments: [],
       modules: true,
     },
     'built-in': {
       summary: 'the driver is part of the kernel, which also tests the device while it boots',
       contributions: builtInDriver,
-      config: ['CONFIG_MY_RNG=y'],
+      fragments: [join(folder, 'driver/built-in.config')],
       modules: false,
     },
   },
