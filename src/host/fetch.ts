@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, writeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -169,10 +169,10 @@ class Download {
     let size = source.start;
     try {
       step.progress(size, source.total, 'bytes');
-      await eachChunk(source.body, step.signal, timeouts.fetchIdle, async (chunk) => {
+      await eachChunk(source.body, step.signal, timeouts.fetchIdle, (chunk) => {
         size += chunk.length;
         if (size > this.#most) throw tooLong(this.#most);
-        await file.appendFile(chunk).catch((e) => Promise.reject(cannotWrite(this.#part, e)));
+        append(file, chunk, this.#part);
         step.progress(size, source.total, 'bytes');
       });
       if (source.total !== undefined && size < source.total) {
@@ -214,15 +214,25 @@ async function openPart(path: string, start: number): Promise<FileHandle> {
   return await open(path, start === 0 ? 'w' : 'a').catch((e) => Promise.reject(cannotWrite(path, e)));
 }
 
+/** Into the page cache, so quick enough to be synchronous; see `eachChunk`. */
+function append(file: FileHandle, chunk: Buffer, path: string): void {
+  try {
+    for (let done = 0; done < chunk.length; ) done += writeSync(file.fd, chunk, done);
+  } catch (error) {
+    throw cannotWrite(path, error as NodeJS.ErrnoException);
+  }
+}
+
 /**
- * Hands each chunk to `use`. Ends at once on abort, and with a `Miss` when fewer than `LEAST_PER_WINDOW` bytes came
- * within `idle` milliseconds: undici's own body timeout does not fire under back-pressure.
+ * Hands each chunk to `use`, which is synchronous so that the body is never paused: undici 7 fails an assertion, which
+ * ends the process, when a server closes the connection of a paused body. Ends at once on abort, and with a `Miss`
+ * when fewer than `LEAST_PER_WINDOW` bytes came within `idle` milliseconds.
  */
 async function eachChunk(
   body: Readable,
   signal: AbortSignal,
   idle: number,
-  use: (chunk: Buffer) => Promise<void>,
+  use: (chunk: Buffer) => void,
 ): Promise<void> {
   const stalled = new Miss('timeout', `fewer than ${LEAST_PER_WINDOW} bytes within ${idle / 1000} s`);
   const stop = (error: Error) => body.destroy(error);
@@ -232,19 +242,35 @@ async function eachChunk(
   let inWindow = 0;
   try {
     if (signal.aborted) throw interrupted('a download');
-    for await (const chunk of body as AsyncIterable<Buffer>) {
-      await use(chunk);
+    await flow(body, (chunk) => {
+      use(chunk);
       inWindow += chunk.length;
-      if (inWindow < LEAST_PER_WINDOW) continue;
+      if (inWindow < LEAST_PER_WINDOW) return;
       inWindow = 0;
       timer.refresh();
-    }
+    });
   } catch (error) {
     throw signal.aborted ? interrupted('a download') : error;
   } finally {
     clearTimeout(timer);
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+/** Reads a stream to its end in flowing mode; what `use` throws ends it. */
+function flow(body: Readable, use: (chunk: Buffer) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    body.on('data', (chunk: Buffer) => {
+      try {
+        use(chunk);
+      } catch (error) {
+        body.destroy(error as Error);
+      }
+    });
+    body.on('end', resolve);
+    body.on('error', reject);
+    body.on('close', () => reject(new Miss('again', 'the connection was closed')));
+  });
 }
 
 interface Digests {
@@ -321,7 +347,7 @@ async function readAll(
   const chunks: Buffer[] = [];
   let size = 0;
   try {
-    await eachChunk(source.body, signal, timeouts.fetchIdle, async (chunk) => {
+    await eachChunk(source.body, signal, timeouts.fetchIdle, (chunk) => {
       size += chunk.length;
       if (size > maxBytes) throw tooLong(maxBytes);
       chunks.push(chunk);

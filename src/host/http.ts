@@ -40,6 +40,9 @@ export interface OpenOptions {
   readonly headersTimeout: number;
 }
 
+/** What may arrive before somebody reads: never so much that undici pauses the body (see `eachChunk` in fetch.ts). */
+const UNPAUSED = 32 * 1024 * 1024;
+
 /**
  * Opener that honours `http_proxy`, `https_proxy` and `no_proxy`; disposing it closes its connections. undici is
  * loaded only when something is downloaded.
@@ -51,7 +54,7 @@ export async function httpClient(): Promise<
   // Many proxies refuse CONNECT to port 80, so plain http goes through them as ordinary requests.
   const dispatcher = new EnvHttpProxyAgent({ headersTimeout: 0, bodyTimeout: 0, proxyTunnel: false });
   const get: Get = (url, headers, signal) =>
-    request(url, { dispatcher, headers, signal, headersTimeout: 0, bodyTimeout: 0 });
+    request(url, { dispatcher, headers, signal, headersTimeout: 0, bodyTimeout: 0, highWaterMark: UNPAUSED });
   return {
     open: (url, options) => (isLocal(url) ? openLocal(url, options) : openHttp(get, url, options)),
     [Symbol.asyncDispose]: () => dispatcher.destroy(),
