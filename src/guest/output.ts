@@ -19,8 +19,13 @@ export class Tail {
     this.total += chunk.length;
     this.#size += chunk.length;
     this.#chunks.push(chunk);
-    while (this.#size - (this.#chunks[0]?.length ?? 0) >= this.#limit) {
-      this.#size -= this.#chunks.shift()?.length ?? 0;
+    for (
+      let [oldest] = this.#chunks;
+      oldest && this.#size - oldest.length >= this.#limit;
+      [oldest] = this.#chunks
+    ) {
+      this.#size -= oldest.length;
+      this.#chunks.shift();
     }
   }
 

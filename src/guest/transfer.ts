@@ -253,7 +253,7 @@ async function receive(
     root ??= top;
     const inside =
       dot === '.' && top !== undefined && top === root && (first ? rest.length === 0 : rest.length > 0);
-    if (!inside || rootIsFile || rest.some(isUnsafe)) throw unexpected(member);
+    if (!inside || rootIsFile || [top, ...rest].some(isUnsafe)) throw unexpected(member);
     if (first && member.kind === 'other') throw unexpected(member);
     rootIsFile = first && member.kind === 'file';
     if (member.kind === 'other') skipped.push(rest.join('/'));
@@ -290,13 +290,18 @@ async function create({ kind, mode, path, body }: TarMember, to: string): Promis
 async function* chunksOf(session: Session, stop: Stop, maxBytes: number): AsyncGenerator<Buffer> {
   const chunks = session.stdout.iterator({ destroyOnReturn: false });
   let total = 0;
-  for (;;) {
-    const { done, value } = await stop.race(chunks.next());
-    if (done) return;
-    stop.touch();
-    total += (value as Buffer).length;
-    if (total > maxBytes) throw notAsAsked('what the guest sent', `more than ${maxBytes} bytes`);
-    yield value as Buffer;
+  try {
+    for (;;) {
+      const { done, value } = await stop.race(chunks.next());
+      if (done) return;
+      stop.touch();
+      total += (value as Buffer).length;
+      if (total > maxBytes) throw notAsAsked('what the guest sent', `more than ${maxBytes} bytes`);
+      yield value as Buffer;
+    }
+  } finally {
+    const left = chunks.return?.(undefined); // not awaited: a pending `next()` holds it up
+    left?.then(() => session.stdout.resume()).catch(() => {});
   }
 }
 

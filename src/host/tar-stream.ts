@@ -96,23 +96,26 @@ export async function* entriesOf(from: string, as: string): AsyncGenerator<TarEn
 export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<TarMember> {
   const { Header } = await import('tar');
   const bytes = new ByteReader(source);
-  let longPath: string | undefined;
-  for (;;) {
-    const block = await bytes.exactly(BLOCK);
-    const header = new Header(block);
-    if (header.nullBlock) return await bytes.rest();
-    const size = header.size ?? 0;
-    if (!header.cksumValid || !Number.isSafeInteger(size) || size < 0) throw damaged('a header is not valid');
-    if (META.has(header.type)) {
-      const text = await bytes.text(size);
-      if (header.type !== 'NextFileHasLongLinkpath') longPath = pathIn(header.type, text) ?? longPath;
-      continue;
+  try {
+    for (let path: string | undefined; ; ) {
+      const header = new Header(await bytes.exactly(BLOCK));
+      if (header.nullBlock) return await bytes.rest();
+      const size = header.size ?? 0;
+      if (!header.cksumValid || !Number.isSafeInteger(size) || size < 0)
+        throw damaged('a header is not valid');
+      if (META.has(header.type)) {
+        path = pathIn(header.type, await bytes.text(size)) ?? path;
+        continue;
+      }
+      const end = bytes.at + size + paddingOf(size);
+      const kind = KINDS.get(header.type) ?? 'other';
+      const mode = header.mode ?? 0o644;
+      yield { path: path ?? header.path ?? '', mode, size, kind, body: () => bytes.chunks(size) };
+      path = undefined;
+      for await (const _ of bytes.chunks(end - bytes.at)); // what the reader left, and the padding
     }
-    const member = { path: longPath ?? header.path ?? '', mode: header.mode ?? 0o644, size };
-    longPath = undefined;
-    const end = bytes.at + size + paddingOf(size);
-    yield { ...member, kind: KINDS.get(header.type) ?? 'other', body: () => bytes.chunks(size) };
-    for await (const _ of bytes.chunks(end - bytes.at)); // whatever the reader left
+  } finally {
+    await bytes.close();
   }
 }
 
@@ -135,6 +138,7 @@ const META = new Set<string>([
 
 function pathIn(type: string, text: string): string | undefined {
   if (type === 'NextFileHasLongPath' || type === 'OldGnuLongPath') return text.split('\0', 1)[0];
+  if (type === 'NextFileHasLongLinkpath') return undefined;
   return /^\d+ path=(.*)$/m.exec(text)?.[1];
 }
 
@@ -176,6 +180,10 @@ class ByteReader {
     const text = (await this.exactly(size)).toString('utf8');
     await this.exactly(paddingOf(size));
     return text;
+  }
+
+  async close(): Promise<void> {
+    await this.#source.return?.();
   }
 
   /** Reads on to the end of the stream: its writer is still to say whether all was well. */

@@ -184,6 +184,7 @@ describe('connectWhenReady', () => {
       connections += 1;
       if (connections < 3) return;
       const inner = connect(server.port, '127.0.0.1');
+      inner.on('error', () => {});
       inner.pipe(socket).pipe(inner);
     });
     await using guest = await connectWhenReady({ ...options(tcp.port), ready: Promise.resolve() });

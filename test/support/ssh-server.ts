@@ -138,7 +138,7 @@ function join(channel: ServerChannel, args: string[], env: NodeJS.ProcessEnv, st
     channel.end();
   });
   channel.on('close', () => {
-    if (child.exitCode === null && child.signalCode === null) killGroup(child, 'SIGHUP');
+    for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy(); // and no signal: as sshd does
   });
   return child;
 }
