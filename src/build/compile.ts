@@ -1,4 +1,5 @@
-import { join, normalize, relative } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { dirname, join, normalize, relative } from 'node:path';
 import { type Blame, LabError } from '../errors.js';
 import { type RunOptions, run } from '../host/run.js';
 import { type Diagnostic, formatDiagnostics, type PathMap, parseDiagnostics } from './diagnostics.js';
@@ -12,11 +13,14 @@ export interface Compilation {
   readonly locate: PathMap;
   /** The file's own path and who answers for it; `undefined` for a file that is not contributed. */
   readonly owner: (located: string) => { readonly path: string; readonly blame: Blame } | undefined;
+  /** A file to which the tool writes what it does not print; only its end is read, and only after a failure. */
+  readonly hidden?: string;
 }
 
 /** Output of a build is kept up to this many lines for the diagnostics; the log has all of it. */
 const KEEP_LINES = 50_000;
 const EVIDENCE = 30;
+const HIDDEN_LINES = 100;
 
 /**
  * Runs one build command.
@@ -39,10 +43,16 @@ export async function compile(
   try {
     await run(file, args, { ...options, onLine, env: { LC_ALL: 'C', ...options.env } });
   } catch (error) {
-    if (error instanceof LabError && error.code === 'run/failed') throw explain(error, lines, compilation);
+    if (error instanceof LabError && error.code === 'run/failed')
+      throw explain(error, [...lines, ...(await hiddenLines(compilation))], compilation);
     throw error;
   }
   return ofContributors(parseDiagnostics(lines, compilation.locate), compilation);
+}
+
+async function hiddenLines({ hidden }: Compilation): Promise<string[]> {
+  const text = hidden === undefined ? '' : await readFile(hidden, 'utf8').catch(() => '');
+  return text.split('\n').slice(-HIDDEN_LINES);
 }
 
 function explain(error: LabError, lines: readonly string[], compilation: Compilation): LabError {
@@ -104,11 +114,17 @@ export function compilationOf(what: string, { src, build, contributed }: WorkTre
     what,
     locate,
     owner: (located) => {
-      const item = contributed.get(located);
+      const path = contributed.has(located) ? located : askedForBy(located);
+      const item = contributed.get(path);
       if (item === undefined) return undefined;
-      return { path: item.kind === 'file' ? item.from : located, blame: item.blame ?? 'user' };
+      return { path: item.kind === 'file' ? item.from : path, blame: item.blame ?? 'user' };
     },
   };
+}
+
+/** The makefile that asks for an object which no rule can make. */
+function askedForBy(located: string): string {
+  return located.endsWith('.o') ? join(dirname(located), 'Makefile') : '';
 }
 
 /** What kbuild and meson call the object of a C file: `a/b.o`, and `a_b.c.o` in some target's folder. */

@@ -119,7 +119,9 @@ async function build(
   const { step, timeouts } = context;
   const env = await mesonFor(tree.src, context);
   const common = { cwd: tree.build, env, log, signal: step.signal, timeout: timeouts.build };
-  const compilation = compilationOf(what, tree);
+  // errors in Kconfig files appear only there
+  const hidden = join(tree.build, 'meson-logs/meson-log.txt');
+  const compilation = { ...compilationOf(what, tree), hidden };
   await writeIfDifferent(
     join(tree.src, 'configs/devices/x86_64-softmmu/lab.mak'),
     await deviceConfig(tree.src),

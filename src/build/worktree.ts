@@ -1,4 +1,4 @@
-import { mkdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { LabError } from '../errors.js';
 import type { Step } from '../events.js';
@@ -135,12 +135,17 @@ async function copyTree(
   share: boolean,
   options: { readonly signal: AbortSignal; readonly timeout: number },
 ): Promise<void> {
+  // a repository is of no use to a build, and QEMU compiles with -Werror beside one
+  const parts = (await readdir(from)).filter((name) => name !== '.git').map((name) => join(from, name));
+  const copy = async (how: readonly string[]) => {
+    await mkdir(to);
+    return await run('cp', ['-a', ...how, '-t', to, ...parts], { ...options, accept: share ? [0, 1] : [0] });
+  };
   if (share) {
-    const linked = await run('cp', ['-al', from, to], { ...options, accept: [0, 1] });
-    if (linked.exitCode === 0) return;
-    await rm(to, { recursive: true, force: true }); // another file system, or one without hard links
+    if ((await copy(['-l'])).exitCode === 0) return;
+    await rm(to, { recursive: true }); // another file system, or one without hard links
   }
-  await run('cp', ['-a', '--reflink=auto', from, to], options);
+  await copy(['--reflink=auto']);
 }
 
 /**
