@@ -166,21 +166,30 @@ export interface AptVersion {
   readonly suite: string;
 }
 
-/** The versions of a package in the index, newest first. */
-export async function versionsOf(index: AptIndex, name: string, context: AptContext): Promise<AptVersion[]> {
-  const { stdout } = await ask(index, ['madison', name], context);
-  return parseMadison(stdout, name, index.type).sort((a, b) => compareDebianVersions(b.version, a.version));
+/** For each package that the index has, its versions, newest first. */
+export async function versionsOf(
+  index: AptIndex,
+  names: readonly string[],
+  context: AptContext,
+): Promise<Map<string, AptVersion[]>> {
+  const { stdout } = await ask(index, ['madison', ...names], context);
+  return parseMadison(stdout, index.type);
 }
 
 /** Rows of `apt-cache madison`: `name | version | uri suite/component … Packages|Sources`. */
-export function parseMadison(text: string, name: string, type: AptIndex['type']): AptVersion[] {
+export function parseMadison(text: string, type: AptIndex['type']): Map<string, AptVersion[]> {
   const kind = type === 'deb-src' ? 'Sources' : 'Packages';
-  const versions = text.split('\n').flatMap((line) => {
-    const [found, version, where = ''] = line.split('|').map((cell) => cell.trim());
-    if (found !== name || version === undefined || !where.endsWith(kind)) return [];
-    return { version, suite: (where.split(' ')[1] ?? '').replace(/\/[^/]*$/, '') };
-  });
-  return versions.filter(({ version }, i) => versions.findIndex((other) => other.version === version) === i);
+  const all = new Map<string, AptVersion[]>();
+  for (const line of text.split('\n')) {
+    const [name = '', version, where = ''] = line.split('|').map((cell) => cell.trim());
+    if (version === undefined || !where.endsWith(kind)) continue;
+    const versions = all.get(name) ?? [];
+    all.set(name, versions);
+    const suite = (where.split(' ')[1] ?? '').replace(/\/[^/]*$/, '');
+    if (versions.every((other) => other.version !== version)) versions.push({ version, suite });
+  }
+  for (const versions of all.values()) versions.sort((x, y) => compareDebianVersions(y.version, x.version));
+  return all;
 }
 
 /** Names of the binary packages in the index that begin with `prefix`. */
@@ -210,7 +219,7 @@ export async function downloadPackages(
   const verb = index.type === 'deb' ? ['download'] : ['source', '--download-only'];
   await mkdir(to, { recursive: true });
   try {
-    const files = await filesOf(index, [...verb, ...packages], to, context);
+    const files = await filesOf(index, [...verb, ...packages], context);
     const total = files.reduce((sum, { bytes }) => sum + bytes, 0);
     const onLine = (line: string) => {
       const percent = /^dlstatus:\d+:([\d.]+):/.exec(line)?.[1];
@@ -226,13 +235,11 @@ export async function downloadPackages(
   }
 }
 
-async function filesOf(
-  index: AptIndex,
-  verb: readonly string[],
-  cwd: string,
-  context: AptContext,
-): Promise<AptFile[]> {
+async function filesOf(index: AptIndex, verb: readonly string[], context: AptContext): Promise<AptFile[]> {
   const timeout = context.timeouts.hostTool;
+  // apt-get leaves out files that are in the current folder already.
+  const cwd = join(index.folder, 'empty');
+  await mkdir(cwd, { recursive: true });
   const { stdout } = await apt(index, 'apt-get', ['-q', '--print-uris', ...verb], context, { timeout, cwd });
   return [...stdout.matchAll(/^'[^']+' (\S+) (\d+) /gm)].map(([, name = '', bytes]) => ({
     name,

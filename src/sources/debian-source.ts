@@ -97,8 +97,8 @@ async function candidatesIn(
   const prefix = 'linux-source-';
   const names = project === 'qemu' ? ['qemu'] : await namesWith(index, prefix, context);
   const found: DebianCandidate[] = [];
-  for (const name of names) {
-    for (const { version, suite } of await versionsOf(index, name, context)) {
+  for (const [name, versions] of await versionsOf(index, names, context)) {
+    for (const { version, suite } of versions) {
       const upstream = upstreamOf(version);
       if (isUsable(project, upstream))
         found.push({ project, package: name, version, upstream, suite, index });

@@ -73,8 +73,12 @@ export async function downloadClosure(wanted: Closure, dir: string, context: Apt
       ];
       return (await ask(index, ['depends', ...flags, ...level], context)).stdout;
     });
-    const found: Found[] = [];
-    for (const name of names) found.push(await find(archive, { name, suite: 'stable' }, context));
+    const versions = await versionsOf(index, names, context);
+    const found = names.map((name) => {
+      const version = versions.get(name)?.[0]?.version;
+      if (version === undefined) throw noPackage(name, [`${index.suites.join(', ')}: not there`]);
+      return { name, version, index };
+    });
     return await downloadFound(found, dir, context);
   });
 }
@@ -119,15 +123,19 @@ async function find(archive: Archive, wanted: DebWanted, context: AptContext): P
   const seen: string[] = [];
   for (const group of suite === undefined ? ['stable', 'backports', 'next'] : [suite]) {
     const index = await archive.open(group);
-    const [newest] = await versionsOf(index, name, context);
+    const newest = (await versionsOf(index, [name], context)).get(name)?.[0];
     const enough = newest !== undefined && compareDebianVersions(newest.version, minVersion ?? '0~') >= 0;
     if (enough) return { name, version: newest.version, index };
     seen.push(`${index.suites.join(', ')}: ${newest?.version ?? 'not there'}`);
   }
-  throw new LabError({
+  throw noPackage(minVersion === undefined ? name : `${name} of version ${minVersion} or newer`, seen);
+}
+
+function noPackage(what: string, seen: readonly string[]): LabError {
+  return new LabError({
     code: 'sources/no-package',
     blame: 'host',
-    fact: `Debian has no package ${name}${minVersion === undefined ? '' : ` of version ${minVersion} or newer`}`,
+    fact: `Debian has no package ${what}`,
     evidence: seen,
     next: 'check the apt sources of this host; a newer release of Debian may have it',
   });

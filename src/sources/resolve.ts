@@ -179,53 +179,53 @@ async function fromFolder(kind: 'upstream' | 'mirror', folder: string, job: Job)
 }
 
 async function fromDebian(stored: readonly StoredSource[], job: Job): Promise<ResolvedSource> {
-  const { request, context, wanted, misses } = job;
-  const search = {
-    project: request.project,
-    wanted,
-    refresh: request.refresh === true,
-    onMiss: (line: string) => void misses.push(`Debian: ${line}`),
-  };
+  const { request, misses } = job;
   try {
-    for await (const candidate of debianCandidates(search, context)) {
-      const known = stored.find(({ record }) => record.origin.detail === detailOf(candidate));
-      if (known !== undefined) return resolved(await addAnswer(known, wanted), job, false);
-      const fetched = await tryCandidate(candidate, job);
-      if (fetched !== undefined) return fetched;
-    }
+    const first = await firstCandidate(stored, request.refresh === true, job);
+    if (first !== undefined) return first;
   } catch (error) {
     misses.push(...passedOver(error));
   }
   throw unavailable(job);
 }
 
+/** What cannot be downloaded although an index names it asks for fresh indexes, once; then for the next candidate. */
+async function firstCandidate(
+  stored: readonly StoredSource[],
+  refresh: boolean,
+  job: Job,
+): Promise<ResolvedSource | undefined> {
+  const { request, context, wanted, misses } = job;
+  const onMiss = (line: string) => void misses.push(`Debian: ${line}`);
+  const search = { project: request.project, wanted, refresh, onMiss };
+  for await (const candidate of debianCandidates(search, context)) {
+    const known = stored.find(({ record }) => record.origin.detail === detailOf(candidate));
+    if (known !== undefined) return resolved(await addAnswer(known, wanted), job, false);
+    try {
+      return await fromCandidate(candidate, job);
+    } catch (error) {
+      if (!(error instanceof LabError) || error.code !== 'sources/apt-download') throw error;
+      if (!refresh) return await firstCandidate(stored, true, job);
+      misses.push(`Debian: ${error.message}`);
+    }
+  }
+  return undefined;
+}
+
 function detailOf({ suite, package: name, version }: DebianCandidate): string {
   return `${suite}: ${name} ${version}`;
 }
 
-async function tryCandidate(candidate: DebianCandidate, job: Job): Promise<ResolvedSource | undefined> {
-  const { request, context, wanted, misses } = job;
+async function fromCandidate(candidate: DebianCandidate, job: Job): Promise<ResolvedSource> {
+  const { request, context, wanted } = job;
   const { project } = request;
-  try {
-    return await inWorkFolder(job, async (work) => {
-      const { root, digest, patched } = await fetchDebian(candidate, work, context);
-      const version = await versionOfTree(project, root);
-      const origin = { kind: 'debian', detail: detailOf(candidate) } as const;
-      const stored = await storeSource(root, {
-        project,
-        version,
-        origin,
-        digest,
-        patched,
-        answers: [wanted],
-      });
-      return resolved(stored, job, true);
-    });
-  } catch (error) {
-    if (!(error instanceof LabError) || error.code !== 'sources/apt-download') throw error;
-    misses.push(`Debian: ${error.message}`);
-    return undefined;
-  }
+  return await inWorkFolder(job, async (work) => {
+    const { root, digest, patched } = await fetchDebian(candidate, work, context);
+    const version = await versionOfTree(project, root);
+    const origin = { kind: 'debian', detail: detailOf(candidate) } as const;
+    const stored = await storeSource(root, { project, version, origin, digest, patched, answers: [wanted] });
+    return resolved(stored, job, true);
+  });
 }
 
 function report(source: ResolvedSource, { request, context, misses }: Job): void {
