@@ -142,7 +142,11 @@ export class Guest implements AsyncDisposable {
     }).then(({ exitCode }) => exitCode);
   }
 
+  /** Lets the kills of abandoned commands arrive first, for a second at most. */
   async close(): Promise<void> {
+    const timeout = this.timeouts.sshConnect / 15;
+    using stop = new Stop({ what: 'closing', timeout, onTimeout: tooLate, death: this.death });
+    await stop.race(this.#sessions.settled()).catch(() => {});
     await this.#connection.close();
   }
 
@@ -208,6 +212,15 @@ async function collect(
     session.abandon();
     throw error;
   }
+}
+
+function tooLate(): LabError {
+  return new LabError({
+    code: 'guest/timeout',
+    blame: 'host',
+    fact: 'the guest is slow to kill a command',
+    next: 'wait',
+  });
 }
 
 function timedOut(

@@ -66,9 +66,9 @@ export class GuestProcess implements AsyncDisposable {
     return await stop.race(this.#session.ended);
   }
 
-  /** Sends a signal, default `TERM`. */
-  kill(signal = 'TERM'): void {
-    this.#session.kill(signal);
+  /** Sends a signal, default `TERM`, to the command and all it started; settles when it was sent. */
+  async kill(signal = 'TERM'): Promise<void> {
+    await this.#session.kill(signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,9 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:os';
 import type { Readable, Writable } from 'node:stream';
 import type { ClientChannel, PseudoTtyOptions } from 'ssh2';
 import { LabError } from '../errors.js';
 import type { Connection } from './connection.js';
-import type { Stop } from './stop.js';
+import { Stop } from './stop.js';
 
 /** How a command ended. Killed by a signal: its name, and 128 plus its number as the exit code, as a shell has it. */
 export interface Ended {
@@ -23,11 +24,14 @@ export class Session {
   readonly ended: Promise<Ended>;
   readonly #channel: ClientChannel;
   readonly #connection: Connection;
+  readonly #kill: (signal: string) => Promise<void>;
   #exit: Ended | undefined;
 
-  constructor(connection: Connection, channel: ClientChannel) {
+  /** @param kill sends a signal to everything that the command started */
+  constructor(connection: Connection, channel: ClientChannel, kill: (signal: string) => Promise<void>) {
     this.#connection = connection;
     this.#channel = channel;
+    this.#kill = kill;
     this.stdin = channel;
     this.stdout = channel;
     this.stderr = channel.stderr;
@@ -48,15 +52,15 @@ export class Session {
     return this.#exit;
   }
 
-  /** Sends a signal, e.g. `TERM`, to the command's process group (OpenSSH) or process (dropbear). */
-  kill(signal: string): void {
-    sendSignal(this.#channel, signal);
+  /** Sends a signal, e.g. `TERM`, to the command and everything it started. */
+  async kill(signal: string): Promise<void> {
+    await this.#kill(signal);
   }
 
-  /** Kills the command and closes the session without waiting; what it still prints is thrown away. */
+  /** Closes the session and kills the command, without waiting; what it still prints is thrown away. */
   abandon(): void {
-    if (!this.#connection.death.aborted) this.kill('KILL');
     this.hangUp();
+    this.#kill('KILL').catch(() => {}); // a guest that cannot do that either is hung; its console tells
   }
 
   /** Closes the session without waiting: the command finds its input ended, and may tidy up. */
@@ -72,20 +76,22 @@ export class Session {
   }
 }
 
-/** What OpenSSH's server allows at once on one connection (`MaxSessions`); further commands wait for a free one. */
-const SESSIONS = 10;
+/** OpenSSH's server allows ten at once on one connection (`MaxSessions`); one is kept for `kill`, the others queue. */
+const SESSIONS = 9;
 
 /** Opens sessions on a connection, no more at once than the server allows. */
 export class Sessions {
   readonly #connection: Connection;
   readonly #waiting: (() => void)[] = [];
   #free = SESSIONS;
+  #killing: Promise<unknown> = Promise.resolve();
 
   constructor(connection: Connection) {
     this.#connection = connection;
   }
 
   /**
+   * @param command absent: the login shell
    * @param pty the terminal to give the command, if any
    * @throws LabError `guest/channel` when the guest refuses; the reason of `stop`.
    */
@@ -97,6 +103,33 @@ export class Sessions {
       release();
       throw error;
     }
+  }
+
+  /** Settles when all signals sent so far have arrived, or cannot any more. */
+  async settled(): Promise<void> {
+    await this.#killing;
+  }
+
+  /**
+   * Through a session of its own, one after the other: sshd refuses the protocol's way when root is logged in, and
+   * dropbear then reaches the shell alone.
+   */
+  #kill(mark: string, signal: string): Promise<void> {
+    const killing = this.#killing.then(() => this.#runKill(mark, signal));
+    this.#killing = killing.catch(() => {});
+    return killing;
+  }
+
+  async #runKill(mark: string, signal: string): Promise<void> {
+    const { death, options } = this.#connection;
+    const what = `sending ${signal} to a command in the guest`;
+    const timeout = options.timeouts.guestCommand;
+    using stop = new Stop({ what, timeout, onTimeout: () => noKill(what, timeout), death });
+    const killer = await stop.race(this.#start(killScript(mark, signal), stop, undefined, () => {}));
+    killer.stdin.end();
+    killer.stdout.resume();
+    killer.stderr.resume();
+    await stop.race(killer.ended);
   }
 
   async #slot(stop: Stop): Promise<() => void> {
@@ -135,17 +168,18 @@ export class Sessions {
     release: () => void,
   ): Promise<Session> {
     const { client } = this.#connection;
+    const mark = randomBytes(6).toString('hex');
     return new Promise((resolve, reject) => {
       const opened = (error: Error | undefined, channel: ClientChannel) => {
         if (error) return reject(this.#connection.whyOver() ?? refused(command, error));
         channel.once('close', release);
-        const session = new Session(this.#connection, channel);
+        const session = new Session(this.#connection, channel, (signal) => this.#kill(mark, signal));
         if (stop.signal.aborted) session.abandon();
         resolve(session);
       };
       try {
         if (command === undefined) client.shell(pty ?? false, {}, opened);
-        else client.exec(command, pty === undefined ? {} : { pty }, opened);
+        else client.exec(`export ${MARK}=${mark}\n${command}`, pty === undefined ? {} : { pty }, opened);
       } catch (error) {
         reject(this.#connection.whyOver() ?? refused(command, error));
       }
@@ -162,13 +196,31 @@ function endOf(code: number | null, signal: string | undefined): Ended {
   return { exitCode: 128 + (constants.signals[signal as NodeJS.Signals] ?? 127), signal };
 }
 
-/** ssh2's own `signal()` does nothing once our end of the input is closed, which is the usual case for a command. */
-function sendSignal(channel: ClientChannel, signal: string): void {
-  const { _client: client, outgoing } = channel as unknown as {
-    _client: { _protocol: { signal(id: number, name: string): void } };
-    outgoing: { id: number; state: string };
-  };
-  if (outgoing.state === 'open' || outgoing.state === 'eof') client._protocol.signal(outgoing.id, signal);
+/** Environment variable by which everything that a command started is known: it has no process id for us. */
+const MARK = 'LAB_COMMAND';
+
+/**
+ * The mark stands in the command line of the shell and in the environment of its children; each is taken with its
+ * whole process group. The brackets keep grep from finding itself.
+ */
+function killScript(mark: string, signal: string): string {
+  return `done=
+for f in $(grep -ls '[${MARK[0]}]${MARK.slice(1)}=${mark}' /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
+  read -r s 2>/dev/null < "\${f%/*}/stat" || continue
+  set -- \${s##*) }
+  case " $done " in *" $3 "*) continue ;; esac
+  done="$done $3"
+  kill -${signal.replace(/[^A-Z0-9]/g, '')} "-$3"
+done`;
+}
+
+function noKill(what: string, timeout: number): LabError {
+  return new LabError({
+    code: 'guest/timeout',
+    blame: 'host',
+    fact: `${what} took longer than ${(timeout / 1000).toFixed(0)} s`,
+    next: 'look at the console for an oops or a hang: `lab logs`',
+  });
 }
 
 function refused(command: string | undefined, cause: unknown): LabError {

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { Guest } from '../../src/guest/guest.js';
@@ -30,10 +31,10 @@ afterEach(async () => {
   await server[Symbol.asyncDispose]();
 });
 
-/** The commands of the test server are processes of this machine. */
+/** The commands of the test server are processes of this machine; a zombie has ended. */
 function runs(pid: number): boolean {
   try {
-    return process.kill(pid, 0);
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return false;
   }
@@ -131,6 +132,13 @@ describe('exec', () => {
     await expect.poll(() => runs(Number(error.evidence[0]))).toBe(false);
   });
 
+  test('a loop of the shell itself, and what it put into the background, are killed too', async () => {
+    const command = '(setsid sleep 1005 & echo $!); echo $$; while :; do :; done';
+    const error = await guest.exec(command, { timeout: 300 }).catch((e) => e);
+    expect(error.evidence).toHaveLength(2);
+    for (const pid of error.evidence) await expect.poll(() => runs(Number(pid))).toBe(false);
+  });
+
   test('something left behind that holds the output is named', async () => {
     const error = await guest.exec('sleep 1001 & echo done', { timeout: 300 }).catch((e) => e);
     expect(error).toMatchObject({ code: 'guest/timeout', evidence: ['done'] });
@@ -221,7 +229,7 @@ describe('spawn', () => {
   test('kill, also after the end of its input', async () => {
     const endless = await guest.spawn('exec sleep 1003');
     endless.stdin.end();
-    endless.kill();
+    await endless.kill();
     expect(await endless.wait()).toEqual({ exitCode: 143, signal: 'SIGTERM' });
   });
 

@@ -97,10 +97,6 @@ function serve(client: Connection, state: State): void {
 
 function handle(session: Session, state: State): void {
   const env: NodeJS.ProcessEnv = { ...(state.options.env ?? process.env) };
-  session.on('eof', () => {
-    // sshd takes signals after the end of the input too; ssh2 would drop them
-    (session as unknown as { _ending: boolean })._ending = false;
-  });
   let child: ChildProcess | undefined;
   session.on('pty', (accept, _reject, { rows, cols }) => {
     Object.assign(env, { LINES: String(rows), COLUMNS: String(cols) });
@@ -108,9 +104,6 @@ function handle(session: Session, state: State): void {
   });
   session.on('window-change', (_accept, _reject, { rows, cols }) => {
     child?.stdin?.write(`resized ${rows} ${cols}\n`);
-  });
-  session.on('signal', (_accept, _reject, { name }) => {
-    if (child !== undefined) killGroup(child, `SIG${name}` as NodeJS.Signals);
   });
   session.on('exec', (accept, _reject, { command }) => {
     state.commands.push(command);
