@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { packageRoot } from '../host/paths.js';
 import { run } from '../host/run.js';
-import { getOrMake } from '../host/store.js';
+import { digestJson, getOrMake, type Json } from '../host/store.js';
 import { compilationOf, compile, compilerVersion } from './compile.js';
 import type { Diagnostic } from './diagnostics.js';
 import { dropUnfinished } from './kbuild-repair.js';
@@ -67,7 +67,7 @@ const REPRODUCIBLE = {
  * Lines that `make` prints in a build from nothing (Linux 6.12; others differ by a few per cent): the total that
  * progress is measured against until this tree has been built once.
  */
-const USUAL_LINES: Readonly<Record<LinuxConfig, number>> = { lab: 1700, defconfig: 4600 };
+const USUAL_LINES: Readonly<Record<LinuxConfig, number>> = { lab: 1900, defconfig: 4600 };
 
 /**
  * Linux for x86_64 from `source` with `contributions`: from the cache, or built in a persistent work tree.
@@ -166,7 +166,7 @@ function kernelMake(tree: WorkTree, what: string, log: string, { step, timeouts 
   };
 }
 
-/** Always from the start: kconfig leaves `.config` and what depends on it alone when nothing changes. */
+/** Runs kconfig, unless neither what is wanted nor any Kconfig file has changed since it last ran. */
 async function configure(
   tree: WorkTree,
   config: LinuxConfig,
@@ -176,12 +176,23 @@ async function configure(
 ): Promise<void> {
   const defconfig = join(tree.src, 'arch/x86/configs/x86_64_defconfig');
   const base = config === 'lab' ? '' : await readFile(defconfig, 'utf8');
-  await writeFile(
-    join(tree.dir, 'wanted.config'),
-    formatKconfig(mergeKconfig(parseKconfig(base), may, must)),
-  );
+  const text = formatKconfig(mergeKconfig(parseKconfig(base), may, must));
+  const key = digestJson({ text, kconfig: await kconfigFiles(tree) });
+  const stamp = join(tree.dir, 'configured');
+  if ((await readFile(stamp, 'utf8').catch(() => '')) === key) return;
+  await rm(stamp, { force: true });
+  await writeFile(join(tree.dir, 'wanted.config'), text);
   await make([config === 'lab' ? 'allnoconfig' : 'alldefconfig']);
   checkKconfig(must, parseKconfig(await readFile(join(tree.build, '.config'), 'utf8')), what);
+  await writeFile(stamp, key);
+}
+
+/** The contributed files that describe symbols; those of the source itself never change in a work tree. */
+async function kconfigFiles({ src, contributed }: WorkTree): Promise<Json> {
+  const paths = [...contributed.keys()].filter((path) => /(^|\/)Kconfig[^/]*$/.test(path)).sort();
+  return await Promise.all(
+    paths.map(async (path) => [path, await readFile(join(src, path), 'utf8').catch(() => '')]),
+  );
 }
 
 async function build(

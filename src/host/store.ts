@@ -1,6 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { chmod, lstat, mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  lstat,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  utimes,
+  writeFile,
+} from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { LabError } from '../errors.js';
 import { withLock } from './lock.js';
@@ -72,6 +83,12 @@ export function artifactsRoot(): string {
   return join(cacheRoot(), 'artifacts');
 }
 
+/** Files up to this many bytes are read at once; streams cost more than that for thousands of them. */
+const SMALL = 1 << 20;
+
+/** Files of an artifact that are handled at the same time. */
+const BATCH = 32;
+
 /** sha256, hex, of a JSON value with its keys in sorted order. */
 export function digestJson(value: Json): string {
   return createHash('sha256').update(canonical(value)).digest('hex');
@@ -89,6 +106,7 @@ function canonical(value: Json): string {
 /** sha256, hex, of a file's bytes. */
 export async function digestFile(path: string): Promise<string> {
   const hash = createHash('sha256');
+  if ((await stat(path)).size <= SMALL) return hash.update(await readFile(path)).digest('hex');
   for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hash.update(chunk);
   return hash.digest('hex');
 }
@@ -106,20 +124,20 @@ async function isComplete(dir: string): Promise<boolean> {
 }
 
 async function listFiles(dir: string): Promise<Record<string, string>> {
-  const manifest: Record<string, string> = {};
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    const path = join(entry.parentPath, entry.name);
-    if (entry.isFile()) manifest[relative(dir, path)] = await digestFile(path);
-  }
-  return manifest;
+  const manifest = new Map<string, string>();
+  await eachFile(dir, async (path) => void manifest.set(relative(dir, path), await digestFile(path)));
+  return Object.fromEntries([...manifest].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 async function makeReadOnly(dir: string): Promise<void> {
-  for (const entry of await readdir(dir, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue;
-    const path = join(entry.parentPath, entry.name);
-    await chmod(path, (await lstat(path)).mode & 0o555);
-  }
+  await eachFile(dir, async (path) => await chmod(path, (await lstat(path)).mode & 0o555));
+}
+
+/** Several at a time: an artifact may have thousands of small files. */
+async function eachFile(dir: string, body: (path: string) => Promise<void>): Promise<void> {
+  const entries = await readdir(dir, { recursive: true, withFileTypes: true });
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+  for (let i = 0; i < paths.length; i += BATCH) await Promise.all(paths.slice(i, i + BATCH).map(body));
 }
 
 /**
