@@ -43,9 +43,17 @@ export async function verifyDetached(
     verificationKeys: keys,
     format: 'binary',
   });
-  const whole = result.data as unknown as AsyncIterable<Uint8Array>;
-  for await (const _chunk of whole); // the signature is checked once the data has passed
+  await drain(result.data as unknown as WebStream<Uint8Array>);
   return await oneGood(result.signatures, keys, what);
+}
+
+/**
+ * The check runs on a copy of what passes here. openpgp redirects `getReader` of the stream to its own data, but not
+ * its iterator.
+ */
+async function drain(data: WebStream<Uint8Array>): Promise<void> {
+  const reader = data.getReader();
+  while (!(await reader.read()).done);
 }
 
 /**

@@ -27,7 +27,11 @@ export async function treeDigest(root: string, step: Step): Promise<string> {
   if (same !== undefined) return same;
   const contents = await contentsOf(root, files, stamps, memo, breathe);
   const digest = sha256(files.map((path, i) => `${path}\0${stamps[i]?.[0]}\0${contents[i]}`));
-  await writeMemo(memo, { state, digest }, stamps.map((stamp, i) => `${contents[i]} ${stamp}`).join('\n'));
+  await writeMemo(
+    memo,
+    `${state} ${digest}\n`,
+    stamps.map((stamp, i) => `${contents[i]} ${stamp}`).join('\n'),
+  );
   return digest;
 }
 
@@ -89,9 +93,9 @@ function kindOf(stats: Stats): string {
 
 /** The digest that this state of the tree had before. */
 async function readSummary(memo: string, state: string): Promise<string | undefined> {
-  const text = await readFile(`${memo}.json`, 'utf8').catch(() => '{}');
-  const summary = JSON.parse(text) as { state?: string; digest?: string };
-  return summary.state === state ? summary.digest : undefined;
+  const text = await readFile(memo, 'utf8').catch(() => '');
+  const [, before, digest] = /^([0-9a-f]{64}) ([0-9a-f]{64})\n$/.exec(text) ?? [];
+  return before === state ? digest : undefined;
 }
 
 async function contentsOf(
@@ -134,11 +138,11 @@ function contentOf(path: string, isLink: boolean): string {
 }
 
 /** The summary last: it must never describe files that are not there yet. */
-async function writeMemo(memo: string, summary: object, files: string): Promise<void> {
+async function writeMemo(memo: string, summary: string, files: string): Promise<void> {
   await mkdir(dirname(memo), { recursive: true });
   for (const [name, text] of [
     [`${memo}.files`, files],
-    [`${memo}.json`, JSON.stringify(summary)],
+    [memo, summary],
   ] as const) {
     await writeFile(`${name}.${process.pid}.part`, text);
     await rename(`${name}.${process.pid}.part`, name);
