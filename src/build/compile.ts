@@ -13,6 +13,8 @@ export interface Compilation {
   readonly locate: PathMap;
   /** The file's own path and who answers for it; `undefined` for a file that is not contributed. */
   readonly owner: (located: string) => { readonly path: string; readonly blame: Blame } | undefined;
+  /** Who answers for all other files; default `host`. */
+  readonly otherwise?: Blame;
   /** A file to which the tool writes what it does not print; only its end is read, and only after a failure. */
   readonly hidden?: string;
 }
@@ -68,13 +70,13 @@ function explain(error: LabError, lines: readonly string[], compilation: Compila
   const count = `${errors.length} error${errors.length === 1 ? '' : 's'}`;
   return new LabError({
     code: 'build/compile',
-    blame: guilty?.blame ?? 'host',
+    blame: guilty?.blame ?? compilation.otherwise ?? 'host',
     fact: `building ${compilation.what} failed with ${count}${guilty === undefined ? '' : `, first in ${guilty.path}`}`,
     evidence: evidence.slice(0, EVIDENCE),
     log: error.log,
     next:
       guilty === undefined
-        ? 'read the log; the fault is not in a contributed file'
+        ? 'read the log; the fault is in the source itself, not in a contributed file'
         : 'correct the file and run again',
     cause: error,
   });
@@ -100,7 +102,7 @@ function ofContributors(diagnostics: readonly Diagnostic[], { owner }: Compilati
 }
 
 /** Everything that tools print about files of a work tree, in terms of its contributions. */
-export function compilationOf(what: string, { src, build, contributed }: WorkTree): Compilation {
+export function compilationOf(what: string, { src, build, contributed, blame }: WorkTree): Compilation {
   const objects = new Map(
     [...contributed.keys()].flatMap((path) => objectNames(path).map((name) => [name, path])),
   );
@@ -112,6 +114,7 @@ export function compilationOf(what: string, { src, build, contributed }: WorkTre
   };
   return {
     what,
+    otherwise: blame,
     locate,
     owner: (located) => {
       const path = contributed.has(located) ? located : askedForBy(located);

@@ -177,19 +177,52 @@ async function configure(
   const defconfig = join(tree.src, 'arch/x86/configs/x86_64_defconfig');
   const base = config === 'lab' ? '' : await readFile(defconfig, 'utf8');
   const text = formatKconfig(mergeKconfig(parseKconfig(base), may, must));
-  const key = digestJson({ text, kconfig: await kconfigFiles(tree) });
+  const key = digestJson({ text, source: tree.source, kconfig: await kconfigFiles(tree) });
   const stamp = join(tree.dir, 'configured');
   if ((await readFile(stamp, 'utf8').catch(() => '')) === key) return;
   await rm(stamp, { force: true });
   await writeFile(join(tree.dir, 'wanted.config'), text);
   await make([config === 'lab' ? 'allnoconfig' : 'alldefconfig']);
+  if (config === 'lab') await defaultContributed(tree, parseKconfig(text), make);
   checkKconfig(must, parseKconfig(await readFile(join(tree.build, '.config'), 'utf8')), what);
   await writeFile(stamp, key);
 }
 
-/** The contributed files that describe symbols; those of the source itself never change in a work tree. */
+/**
+ * Symbols that a contribution adds take their own defaults, as they would after x86_64_defconfig; allnoconfig alone
+ * would turn them off, and a driver with `default y` would silently be left out.
+ */
+async function defaultContributed(tree: WorkTree, decided: Kconfig, make: Make): Promise<void> {
+  const added = await addedSymbols(tree);
+  for (const name of decided.keys()) added.delete(name);
+  if (added.size === 0) return;
+  const path = join(tree.build, '.config');
+  const chosen = [...parseKconfig(await readFile(path, 'utf8'))].filter(([name]) => !added.has(name));
+  await writeFile(path, formatKconfig(new Map(chosen)));
+  await make(['olddefconfig']);
+}
+
+async function addedSymbols({ src, pristine, contributed }: WorkTree): Promise<Set<string>> {
+  const added = new Set<string>();
+  for (const path of [...contributed.keys()].filter(isKconfig)) {
+    const [before, after] = await Promise.all([symbolsIn(join(pristine, path)), symbolsIn(join(src, path))]);
+    for (const name of after) if (!before.has(name)) added.add(name);
+  }
+  return added;
+}
+
+async function symbolsIn(path: string): Promise<Set<string>> {
+  const text = await readFile(path, 'utf8').catch(() => '');
+  return new Set([...text.matchAll(/^\s*(?:menu)?config\s+(\w+)/gm)].map(([, name]) => name ?? ''));
+}
+
+function isKconfig(path: string): boolean {
+  return /(^|\/)Kconfig[^/]*$/.test(path);
+}
+
+/** The contributed files that describe symbols; those of the source itself change with its digest. */
 async function kconfigFiles({ src, contributed }: WorkTree): Promise<Json> {
-  const paths = [...contributed.keys()].filter((path) => /(^|\/)Kconfig[^/]*$/.test(path)).sort();
+  const paths = [...contributed.keys()].filter(isKconfig).sort();
   return await Promise.all(
     paths.map(async (path) => [path, await readFile(join(src, path), 'utf8').catch(() => '')]),
   );

@@ -1,4 +1,4 @@
-import { access, copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
+import { access, copyFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { LabError } from '../errors.js';
@@ -127,12 +127,14 @@ async function build(
     await deviceConfig(tree.src),
   );
   const configured = join(tree.dir, 'configured');
-  if (!(await exists(configured))) {
+  const script = await digestFile(join(tree.src, 'configure'));
+  if ((await readFile(configured, 'utf8').catch(() => '')) !== script) {
     await rm(tree.build, { recursive: true, force: true });
     await mkdir(tree.build);
     const onLine = (line: string) => step.output(line);
+    await checkSubprojects(tree);
     await compile(join(tree.src, 'configure'), options, { ...common, onLine }, compilation);
-    await writeFile(configured, '');
+    await writeFile(configured, script);
   }
   await touchContributed(tree);
   const onLine = (line: string) => {
@@ -142,6 +144,25 @@ async function build(
   };
   const jobs = `-j${availableParallelism()}`;
   return await compile('ninja', [jobs, ...TARGETS], { ...common, onLine }, compilation);
+}
+
+/** A checkout has only pointers to these; archives of releases hold them. Nothing is downloaded during a build. */
+async function checkSubprojects({ pristine, blame }: WorkTree): Promise<void> {
+  const wraps = (await readdir(join(pristine, 'subprojects')).catch(() => [])).filter((name) =>
+    name.endsWith('.wrap'),
+  );
+  const wanted = ['keycodemapdb', 'berkeley-softfloat-3', 'berkeley-testfloat-3'];
+  const needed = wanted.filter((name) => wraps.includes(`${name}.wrap`));
+  const present = await Promise.all(needed.map((name) => exists(join(pristine, 'subprojects', name))));
+  const missing = needed.filter((_, i) => !present[i]);
+  if (missing.length === 0) return;
+  throw new LabError({
+    code: 'build/subprojects',
+    blame,
+    fact: `the QEMU source ${pristine} lacks parts of itself`,
+    evidence: missing.map((name) => `missing: subprojects/${name}`),
+    next: `in that folder: meson subprojects download ${missing.join(' ')}; or use a release archive`,
+  });
 }
 
 async function collect(

@@ -49,6 +49,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'static C library', check: { library: 'libc.a' }, package: 'libc6-dev', needed: ['programs'] },
   { name: 'git', check: { program: 'git' }, package: 'git', needed: ['qemu', 'linux'] },
   { name: 'patch', check: { program: 'patch' }, package: 'patch', needed: ['qemu', 'linux', 'sources'] },
+  { name: 'rsync', check: { program: 'rsync' }, package: 'rsync', needed: ['qemu', 'linux'] },
   { name: 'Ninja', check: { program: 'ninja' }, package: 'ninja-build', needed: ['qemu'] },
   { name: 'pkg-config', check: { program: 'pkg-config' }, package: 'pkg-config', needed: ['qemu', 'linux'] },
   { name: 'GLib', check: { pkgConfig: 'glib-2.0' }, package: 'libglib2.0-dev', needed: ['qemu'] },

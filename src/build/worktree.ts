@@ -1,6 +1,6 @@
-import { mkdir, readdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { LabError } from '../errors.js';
+import { type Blame, LabError } from '../errors.js';
 import type { Step } from '../events.js';
 import { withLock } from '../host/lock.js';
 import { cacheRoot } from '../host/paths.js';
@@ -45,6 +45,10 @@ export interface WorkTree {
   readonly dir: string;
   readonly src: string;
   readonly build: string;
+  /** The source that `src` is a copy of, its digest, and who answers for it. */
+  readonly pristine: string;
+  readonly source: string;
+  readonly blame: Blame;
   /** Paths of `src` that are contributed or changed, each with the contribution that did it last. */
   readonly contributed: ReadonlyMap<string, Contribution>;
   /** True when an earlier build did not end by itself: its newest products are not to be trusted. */
@@ -65,7 +69,7 @@ export async function withWorkTree<T>(
   body: (tree: WorkTree) => Promise<T>,
 ): Promise<T> {
   const { source } = request;
-  const name = `${source.project}-${digestJson({ source: source.digest, key: request.key }).slice(0, 16)}`;
+  const name = `${source.project}-${digestJson({ source: identityOf(source), key: request.key }).slice(0, 16)}`;
   const dir = join(workRoot(), name);
   const onWait = () => step.note(`another command is building ${source.project}; waiting for it`);
   return await withLock(`${dir}.lock`, { signal: step.signal, onWait }, async () => {
@@ -74,9 +78,22 @@ export async function withWorkTree<T>(
     const changes = await applyContributions(source.tree, request.contributions, options);
     await synchronise(dir, source.tree, changes);
     const contributed = new Map([...changes].map(([path, { by }]) => [path, by]));
-    const tree = { dir, src: join(dir, 'src'), build: join(dir, 'build'), contributed };
+    const tree = {
+      dir,
+      src: join(dir, 'src'),
+      build: join(dir, 'build'),
+      pristine: source.tree,
+      source: source.digest,
+      blame: source.origin.kind === 'path' ? 'user' : 'host',
+      contributed,
+    } as const;
     return await marked(join(dir, 'building'), (interrupted) => body({ ...tree, interrupted }));
   });
+}
+
+/** A tree that its user works on keeps its work tree, so that an edit there costs no full build. */
+function identityOf({ origin, tree, digest }: SourceTree): string {
+  return origin.kind === 'path' ? tree : digest;
 }
 
 /** Where work trees live. Each may be deleted while no build runs. */
@@ -97,55 +114,61 @@ async function marked<T>(stamp: string, body: (interrupted: boolean) => Promise<
   }
 }
 
+/** Brings `src` to the state of the source: a copy at first; for a tree that its user works on, what changed since. */
 async function populate(
   dir: string,
   request: WorkTreeRequest,
   { step, timeouts }: BuildContext,
 ): Promise<void> {
-  const { source } = request;
-  if ((await readTextIfAny(join(dir, 'source.json'))) !== undefined) return;
-  step.note(`preparing a work tree of ${source.project} ${source.version}`);
-  await rm(dir, { recursive: true, force: true });
-  await mkdir(join(dir, 'build'), { recursive: true });
-  await copyTree(source.tree, join(dir, 'src'), mayShare(request), {
-    signal: step.signal,
-    timeout: timeouts.build,
-  });
-  const { project, version, digest, tree } = source;
-  await writeAside(
-    dir,
-    join(dir, 'source.json'),
-    Buffer.from(`${JSON.stringify({ project, version, digest, tree })}\n`),
-  );
+  const { project, version, digest, tree, origin } = request.source;
+  const record = join(dir, 'source.json');
+  const text = `${JSON.stringify({ project, version, digest, tree })}\n`;
+  const before = await readTextIfAny(record);
+  if (before === text) return;
+  const refresh = before !== undefined && origin.kind === 'path';
+  step.note(`${refresh ? 'refreshing the' : 'making a'} work tree of ${project} ${version}`);
+  const options = { signal: step.signal, timeout: timeouts.build };
+  if (!refresh) {
+    await rm(dir, { recursive: true, force: true });
+    await mkdir(join(dir, 'build'), { recursive: true });
+  }
+  if (origin.kind === 'path') await copyUserTree(tree, join(dir, 'src'), refresh, options);
+  else await copyOwnTree(tree, join(dir, 'src'), request.sourceIsReadOnly, options);
+  await writeAside(dir, record, Buffer.from(text));
+}
+
+interface CopyOptions {
+  readonly signal: AbortSignal;
+  readonly timeout: number;
+}
+
+/** What version control and builds in the tree leave there; it does not count as source, and kbuild refuses it. */
+const PRODUCTS = [
+  ...['/.git', '/build', '/.pc', '/.tmp_versions', 'include/generated', 'include/config', '__pycache__'],
+  ...['*.o', '*.ko', '*.a', '*.mod', '*.mod.c', '*.order', '*.symvers', '*.pyc', '.*.cmd'],
+  ...['/vmlinux', '/System.map', '/.config', '/.config.old'],
+];
+
+/** Files that changed get the present as their time, whatever theirs is: a build tool then sees that they did. */
+async function copyUserTree(from: string, to: string, refresh: boolean, options: CopyOptions): Promise<void> {
+  const excludes = PRODUCTS.map((pattern) => `--exclude=${pattern}`);
+  const compare = refresh ? ['--checksum', '--delete'] : [];
+  await run('rsync', ['--recursive', '--links', '--perms', ...compare, ...excludes, `${from}/`, to], options);
 }
 
 /**
- * Hard links take two seconds where a copy of 87 000 files takes up to a minute, but both names then are one file:
- * a tool or an editor that writes in place through one of them changes the pristine source behind its digest. So they
- * are used only when nobody edits the source (we unpacked it) and its build system keeps its hands off it; our own
- * writes replace files instead of writing into them. Everything else is copied.
+ * Hard links take two seconds where a copy of Linux's 87 000 files takes up to a minute, but both names then are one
+ * file: what writes in place through one of them changes the pristine source behind its digest. So they are used only
+ * for a source that we unpacked (nobody edits it) and that its build system leaves alone; our own writes replace files
+ * instead of writing into them.
  */
-function mayShare({ source, sourceIsReadOnly }: WorkTreeRequest): boolean {
-  return sourceIsReadOnly && source.origin.kind !== 'path';
-}
-
-async function copyTree(
-  from: string,
-  to: string,
-  share: boolean,
-  options: { readonly signal: AbortSignal; readonly timeout: number },
-): Promise<void> {
-  // a repository is of no use to a build, and QEMU compiles with -Werror beside one
-  const parts = (await readdir(from)).filter((name) => name !== '.git').map((name) => join(from, name));
-  const copy = async (how: readonly string[]) => {
-    await mkdir(to);
-    return await run('cp', ['-a', ...how, '-t', to, ...parts], { ...options, accept: share ? [0, 1] : [0] });
-  };
+async function copyOwnTree(from: string, to: string, share: boolean, options: CopyOptions): Promise<void> {
   if (share) {
-    if ((await copy(['-l'])).exitCode === 0) return;
+    const linked = await run('cp', ['-al', '-T', from, to], { ...options, accept: [0, 1] });
+    if (linked.exitCode === 0) return;
     await rm(to, { recursive: true }); // another file system, or one without hard links
   }
-  await copy(['--reflink=auto']);
+  await run('cp', ['-a', '-T', '--reflink=auto', from, to], options);
 }
 
 /**

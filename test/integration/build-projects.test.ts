@@ -79,6 +79,16 @@ describe('buildQemu', () => {
     expect(fresh).toBe(true);
   });
 
+  it("says which parts a checkout of the user's lacks", async () => {
+    const source = await smallQemu(join(temp.path, 'q6'));
+    await mkdir(join(source.tree, 'subprojects'));
+    await writeFile(join(source.tree, 'subprojects/keycodemapdb.wrap'), '');
+    const request = { source: { ...source, origin: { kind: 'path' as const } }, contributions: [] };
+    const error = await failure(buildQemu(request, { step: quietStep(), timeouts }));
+    expect(error).toMatchObject({ code: 'build/subprojects', blame: 'user' });
+    expect(error.evidence).toEqual(['missing: subprojects/keycodemapdb']);
+  });
+
   it('blames the host when no contributed file is at fault', async () => {
     const source = await smallQemu(join(temp.path, 'q4'));
     const request = { source, contributions: [], flags: ['--fail'] };
@@ -126,6 +136,18 @@ describe('buildLinux', () => {
       code: 'build/kconfig',
       evidence: ['CONFIG_VANISHES: wanted y, got nothing'],
     });
+  });
+
+  it('gives the symbols that a contribution adds their defaults, unless they are decided', async () => {
+    const source = await smallLinux(join(temp.path, 'l4'));
+    const fragment = join(temp.path, 'l4.config');
+    await writeFile(fragment, '# CONFIG_DECIDED is not set\n');
+    const text = 'config ADDED\n\tbool\n\tdefault y\n\nconfig DECIDED\n\tbool\n\tdefault y\n';
+    const kconfig: Contribution = { kind: 'edit', path: 'drivers/misc/Kconfig', where: 'end', text };
+    const request = { source, config: 'lab' as const, fragments: [fragment], contributions: [kconfig] };
+    const linux = await buildLinux(request, { step: quietStep(), timeouts });
+    const config = (await readFile(linux.config, 'utf8')).split('\n');
+    expect(config).toEqual(expect.arrayContaining(['CONFIG_ADDED=y', '# CONFIG_DECIDED is not set']));
   });
 
   it('stops at once when it is told to, and the next call finishes', async () => {

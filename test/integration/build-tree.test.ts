@@ -1,4 +1,4 @@
-import { lstat, mkdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { applyContributions, type Contribution, describeContributions } from '../../src/build/tree.js';
@@ -201,14 +201,45 @@ describe('withWorkTree', () => {
     expect(await readFile(join(tree.tree, 'README'), 'utf8')).toBe('read me\n');
   });
 
-  it("copies a user's own tree, without its repository", async () => {
+  it("copies a user's own tree, without its repository and what builds left there", async () => {
     const dir = await pristine('w3');
-    await put('w3/.git/config', '');
+    for (const path of [
+      '.git/config',
+      'build/x',
+      'hw/misc/edu.o',
+      '.config',
+      'arch/x86/include/generated/a.h',
+    ]) {
+      await put(`w3/${path}`, '');
+    }
     await symlink('README', join(dir, 'LINK'));
     await use(source(dir, 'path'), [], async (work) => {
       expect((await lstat(join(work.src, 'README'))).nlink).toBe(1);
       expect((await lstat(join(work.src, 'LINK'))).isSymbolicLink()).toBe(true);
-      await expect(stat(join(work.src, '.git'))).rejects.toMatchObject({ code: 'ENOENT' });
+      expect((await readdir(work.src)).sort()).toEqual(['LINK', 'README', 'arch', 'hw']);
+      expect((await readdir(join(work.src, 'hw/misc'))).sort()).toEqual(['Kconfig', 'edu.c']);
+    });
+  });
+
+  it("follows a user's own tree, writing what changed there and keeping the rest", async () => {
+    const dir = await pristine('w7');
+    const at = (digest: string): SourceTree => ({ ...source(dir, 'path'), digest });
+    const times = (work: WorkTree) =>
+      Promise.all(['README', 'hw/misc/edu.c'].map((path) => stat(join(work.src, path), { bigint: true })));
+    const before = await use(at('one'), [edit], async (work) => {
+      await writeFile(join(work.build, 'product'), '');
+      return await times(work);
+    });
+    await writeFile(join(dir, 'hw/misc/edu.c'), 'int EDU;\n');
+    await utimes(join(dir, 'hw/misc/edu.c'), 1, 1);
+    await rm(join(dir, 'hw/misc/Kconfig'));
+    await use(at('two'), [], async (work) => {
+      expect(await text(work, 'hw/misc/edu.c')).toBe('int EDU;\n');
+      expect(await text(work, 'README')).toBe('read me\n');
+      expect(await readdir(join(work.src, 'hw/misc'))).toEqual(['edu.c']);
+      expect(await readdir(work.build)).toEqual(['product']);
+      const after = await times(work);
+      expect(after[1]?.mtimeNs).toBeGreaterThan(before[1]?.mtimeNs ?? 0n);
     });
   });
 

@@ -56,6 +56,11 @@ modules:
 else
 allnoconfig alldefconfig:
 	@grep -v VANISHES $(KCONFIG_ALLCONFIG) > $(O)/.config
+	@for s in $$(sed -n 's/^config //p' drivers/misc/Kconfig); do \\
+	  grep -q "CONFIG_$$s" $(O)/.config || echo "# CONFIG_$$s is not set" >> $(O)/.config; done
+olddefconfig:
+	@for s in $$(sed -n 's/^config //p' drivers/misc/Kconfig); do \\
+	  grep -q "CONFIG_$$s" $(O)/.config || echo "CONFIG_$$s=y" >> $(O)/.config; done
 bzImage: $(O)/vmlinux
 	@mkdir -p $(O)/arch/x86/boot $(O)/include/config
 	@cp $(O)/vmlinux $(O)/arch/x86/boot/bzImage
@@ -74,6 +79,7 @@ endif
     Kbuild: '',
     'arch/x86/Makefile': '',
     'arch/x86/configs/x86_64_defconfig': 'CONFIG_FROM_DEFCONFIG=y\n',
+    'drivers/misc/Kconfig': '',
     'drivers/misc/my-rng.c': 'int main(void) { return 0; }\n',
     'include/linux/module.h': '',
     'include/dt-bindings/x.h': '',

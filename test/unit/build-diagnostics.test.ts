@@ -16,6 +16,9 @@ const tree = {
   dir: '/w',
   src: '/w/src',
   build: '/w/build',
+  pristine: '/pristine',
+  source: '',
+  blame: 'host' as const,
   contributed: new Map<string, Contribution>([
     ['hw/misc/my-rng.c', device],
     ['drivers/misc/my-rng.c', { kind: 'file', to: 'drivers/misc/my-rng.c', from: '/home/me/driver.c' }],
