@@ -28,6 +28,6 @@ async function exec(
   running.stdout.pipe(process.stdout, { end: false });
   running.stderr.pipe(process.stderr, { end: false });
   const { exitCode, signal: killedBy } = await running.wait();
-  if (killedBy !== undefined) process.stderr.write(`lab: the command was killed by SIG${killedBy}\n`);
+  if (killedBy !== undefined) process.stderr.write(`lab: the command was killed by ${killedBy}\n`);
   process.exitCode = exitCode ?? 1;
 }

@@ -25,7 +25,7 @@ export function addSources(program: Command, signal: AbortSignal): void {
 async function sources(name: string, flags: UpFlags & { json?: true }, _signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
   const { sourceRequest } = await import('../../src/lab/prepare.js');
-  const { planSource } = await import('../../src/sources/resolve.js');
+  const { planSource } = await import('../../src/sources/plan.js');
   const lab = await loadLab(name);
   const options = upOptions(lab, { ...flags, profile: 'course', accel: 'auto', port: 0, memory: 1024 });
   const plans = await Promise.all(

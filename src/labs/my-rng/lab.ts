@@ -19,7 +19,7 @@ const device: Contribution[] = [
 ];
 
 const builtInDriver: Contribution[] = [
-  { kind: 'file', to: 'drivers/misc/my-rng.c', from: join(folder, 'driver/my-rng.c') },
+  { kind: 'file', to: 'drivers/misc/my-rng.c', from: join(folder, 'module/my-rng.c') },
   {
     kind: 'edit',
     path: 'drivers/misc/Kconfig',
@@ -31,7 +31,7 @@ const builtInDriver: Contribution[] = [
     kind: 'edit',
     path: 'init/main.c',
     where: { before: 'static int __ref kernel_init(void *unused)' },
-    text: text('driver/boot-test.c'),
+    text: `${text('driver/boot-test.c')}\n`,
   },
   {
     kind: 'edit',
