@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, open } from 'node:fs/promises';
 import { isAbsolute, normalize } from 'node:path';
-import { type Readable, Transform, type Writable } from 'node:stream';
+import { addAbortSignal, PassThrough, type Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { interrupted, LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from './leash.js';
@@ -79,7 +79,8 @@ const MAGIC = [
 ] as const;
 
 /**
- * The bytes of `archive`, without its compression unless `decompress` is false. Dispose it; `ended` must have settled before the bytes count.
+ * The bytes of `archive`, without its compression unless `decompress` is false; an abort destroys them. Dispose it;
+ * `ended` must have settled before the bytes count.
  *
  * @throws LabError `archive/damaged` when it cannot be read, `archive/tool`, `interrupted`.
  */
@@ -94,12 +95,15 @@ export async function readPlain(
   await file.read(head, 0, 6, 0);
   const tool = MAGIC.find(({ bytes }) => bytes.every((byte, i) => head[i] === byte))?.tool;
   if (tool === undefined || !decompress) {
-    const bytes = file.createReadStream({ start: 0, highWaterMark: 1 << 20 });
+    const bytes = addAbortSignal(signal, file.createReadStream({ start: 0, highWaterMark: 1 << 20 }));
     return { bytes, ended: Promise.resolve(), [Symbol.asyncDispose]: async () => void bytes.destroy() };
   }
   await file.close();
   const { child, ended, [Symbol.asyncDispose]: dispose } = start(tool, ['-dc', '--', archive]);
-  return { bytes: child.stdout as Readable, ended, [Symbol.asyncDispose]: dispose };
+  // Node throws away what is unread in stdout when a child exits, so it is taken over at once.
+  const bytes = addAbortSignal(signal, (child.stdout as Readable).pipe(new PassThrough()));
+  bytes.once('close', () => child.stdout?.destroy());
+  return { bytes, ended, [Symbol.asyncDispose]: dispose };
 }
 
 /**
@@ -120,7 +124,26 @@ async function extractor(to: string, { strip = 0, filter }: UnpackOptions): Prom
   }
   const args = ['-x', '--no-same-owner', '--no-same-permissions', `--strip-components=${strip}`, '-C', to];
   const { child, ended, [Symbol.asyncDispose]: dispose } = start('tar', [...args, '-f', '-']);
-  return { bytes: child.stdin as Writable, ended, [Symbol.asyncDispose]: dispose };
+  return { bytes: inputOf(child), ended, [Symbol.asyncDispose]: dispose };
+}
+
+/**
+ * A program's input that may be closed before all is written: tar ends at the archive's end marker, and what follows
+ * it is still to be read, so that damage there is seen.
+ */
+function inputOf(child: ChildProcess): Writable {
+  const stdin = child.stdin as Writable;
+  const failed = () => child.exitCode !== null && child.exitCode !== 0;
+  const done = (next: (error?: Error) => void) =>
+    next(failed() ? new Error('the program has failed') : undefined);
+  return new Writable({
+    write: (chunk, _encoding, next) => void stdin.write(chunk, () => done(next)),
+    final: (next) => void stdin.end(() => done(next)),
+    destroy: (error, next) => {
+      stdin.destroy(); // the program sees the end of its input, early or not
+      next(error);
+    },
+  });
 }
 
 /** Passes the tar on unchanged and fails at the first entry that must not be written, adding it to `refused`. */

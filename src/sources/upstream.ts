@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isAbort, LabError } from '../errors.js';
+import { interrupted, isAbort, LabError } from '../errors.js';
 import { readPlain } from '../host/archive.js';
 import { type FetchContext, type Fetched, fetchBytes, fetchFile } from '../host/fetch.js';
 import { cacheRoot } from '../host/paths.js';
@@ -67,6 +67,7 @@ async function expectation(job: Job, proof: Proof): Promise<() => Promise<Fetche
       await source.ended;
       return fetched;
     } catch (error) {
+      if (key.signal.aborted) throw interrupted(`checking ${release.archive}`);
       await rm(fetched.path, { force: true });
       throw error;
     }
