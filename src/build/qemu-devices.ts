@@ -34,7 +34,8 @@ export async function deviceConfig(src: string): Promise<string> {
   const off = UNUSED.trim()
     .split(/\s+/)
     .filter((name) => defined.has(name) && !selected.has(name));
-  return `${off.map((name) => `CONFIG_${name}=n`).join('\n')}\n`;
+  // before QEMU 9 the boards are turned on only there
+  return ['include default.mak', ...off.map((name) => `CONFIG_${name}=n`), ''].join('\n');
 }
 
 async function allKconfig(src: string): Promise<string> {

@@ -59,7 +59,7 @@ describe('deviceConfig', () => {
     );
     await put('q/hw/arm/Kconfig', 'config BOARD\n    bool\n    select ROCKER\n');
     for (const folder of ['target', 'accel', 'backends', 'semihosting']) await put(`q/${folder}/Kconfig`, '');
-    expect(await deviceConfig(join(temp.path, 'q'))).toBe('CONFIG_TULIP=n\n');
+    expect(await deviceConfig(join(temp.path, 'q'))).toBe('include default.mak\nCONFIG_TULIP=n\n');
   });
 });
 
