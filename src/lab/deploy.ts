@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { LabError } from '../errors.js';
-import type { Guest } from '../guest/guest.js';
+import type { ExecResult, Guest } from '../guest/guest.js';
 import { type PutItem, put } from '../guest/transfer.js';
-import { digestJson } from '../host/store.js';
+import { digestFile, digestJson } from '../host/store.js';
 import type { Timeouts } from '../timeouts.js';
 import type { DeployedFile, KernelVariant, Lab } from './lab.js';
 import type { Prepared } from './prepare.js';
@@ -19,8 +20,8 @@ export function deployDigest(lab: Lab, variant: KernelVariant, parts: Parts): st
 }
 
 /**
- * Copies the lab's modules and programs into the guest and runs its deploy commands. May be repeated: what an
- * earlier deployment inserted is taken out first.
+ * Copies the lab's modules and programs into the guest, unless its disk holds them from before, and runs its deploy
+ * commands. May be repeated: what an earlier deployment inserted is taken out first.
  *
  * @throws LabError `lab/deploy` with what the guest said.
  */
@@ -31,18 +32,34 @@ export async function deploy(
   parts: Parts,
   timeouts: Timeouts,
 ): Promise<void> {
-  await put(
-    guest,
-    filesOf(lab, variant).map((file) => item(file, parts)),
-    { timeouts },
-  );
-  const result = await guest.exec(script(lab, variant), { timeout: timeouts.guestCommand });
-  if (result.exitCode === 0) return;
+  const items = filesOf(lab, variant).map((file) => item(file, parts));
+  const commands = script(lab, variant);
+  const sums = await checksums(items);
+  const first = await guest.exec(`/bin/busybox sha256sum -c -s || exit ${ABSENT}\n${commands}`, { input: sums });
+  if (first.exitCode !== ABSENT) return judge(lab, first);
+  await put(guest, items, { timeouts });
+  judge(lab, await guest.exec(commands));
+}
+
+/** No command of a lab ends with this code: it is that of our own first line. */
+const ABSENT = 97;
+
+async function checksums(items: readonly PutItem[]): Promise<string> {
+  const lines = items.map(async (item) => {
+    const sum =
+      'data' in item ? createHash('sha256').update(item.data).digest('hex') : await digestFile(item.from);
+    return `${sum}  ${item.to}\n`;
+  });
+  return (await Promise.all(lines)).join('');
+}
+
+function judge(lab: Lab, { exitCode, stdout, stderr }: ExecResult): void {
+  if (exitCode === 0) return;
   throw new LabError({
     code: 'lab/deploy',
     blame: 'host',
-    fact: `deploying ${lab.name} in the guest failed with exit code ${result.exitCode}`,
-    evidence: `${result.stdout}${result.stderr}`.trimEnd().split('\n').slice(-20),
+    fact: `deploying ${lab.name} in the guest failed with exit code ${exitCode}`,
+    evidence: `${stdout}${stderr}`.trimEnd().split('\n').slice(-20),
     next: 'look at the guest with `lab logs` and `lab ssh`',
   });
 }

@@ -185,12 +185,16 @@ function patches(files: readonly string[]): Contribution[] {
   return files.map((from) => ({ kind: 'patch', from, blame: 'user' }));
 }
 
+interface Extras extends Pick<Prepared, 'modules' | 'programs'> {
+  readonly fresh: boolean;
+}
+
 async function buildExtras(
   lab: Lab,
   variant: KernelVariant,
   linux: Linux,
   context: { step: Step; timeouts: Timeouts },
-) {
+): Promise<Extras> {
   const modules: Record<string, KernelModule> = {};
   const programs: Record<string, Program> = {};
   for (const [name, dir] of Object.entries(variant.modules ? lab.modules : {})) {
@@ -203,6 +207,6 @@ async function buildExtras(
   return { modules, programs, fresh };
 }
 
-function extrasDetail({ modules, programs }: { modules: object; programs: object }): string {
+function extrasDetail({ modules, programs }: Extras): string {
   return [...Object.keys(modules).map((name) => `${name}.ko`), ...Object.keys(programs)].join(', ');
 }

@@ -1,12 +1,16 @@
 import { readdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { LabError } from '../errors.js';
 import { nearest } from '../host/nearest.js';
+import { packageRoot } from '../host/paths.js';
 import type { Lab } from './lab.js';
 
-const here = fileURLToPath(import.meta.url);
-const folder = join(dirname(here), '../labs');
+const folder = join(packageRoot, 'src/labs');
+
+/** The command line runs from a bundle in `dist/`, tests from the sources. */
+const compiled = join(packageRoot, 'dist');
+const isCompiled = fileURLToPath(import.meta.url).startsWith(`${compiled}/`);
 
 /** Names of all labs: the folders of `src/labs/`. */
 export function labNames(): string[] {
@@ -24,7 +28,7 @@ export function labNames(): string[] {
 export async function loadLab(name: string): Promise<Lab> {
   const names = labNames();
   if (!names.includes(name)) throw unknown(name, names);
-  const file = join(folder, name, here.endsWith('.ts') ? 'lab.ts' : 'lab.js');
+  const file = isCompiled ? join(compiled, 'src/labs', name, 'lab.js') : join(folder, name, 'lab.ts');
   const module = (await import(pathToFileURL(file).href)) as { lab: Lab };
   return module.lab;
 }

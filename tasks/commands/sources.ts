@@ -1,4 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
+import type { SourcePlan } from '../../src/sources/plan.js';
 import { addSourceOptions, labArgument, type UpFlags, upOptions } from '../options.js';
 
 /** `lab sources`: where QEMU and Linux would come from, without building. */
@@ -22,15 +23,31 @@ export function addSources(program: Command, signal: AbortSignal): void {
     });
 }
 
-async function sources(name: string, flags: UpFlags & { json?: true }, _signal: AbortSignal): Promise<void> {
+async function sources(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
   const { sourceRequest } = await import('../../src/lab/prepare.js');
   const { planSource } = await import('../../src/sources/plan.js');
+  const { hostTimeouts } = await import('../host.js');
   const lab = await loadLab(name);
   const options = upOptions(lab, { ...flags, profile: 'course', accel: 'auto', port: 0, memory: 1024 });
-  const plans = await Promise.all(
-    (['qemu', 'linux'] as const).map((project) => planSource(sourceRequest(project, options))),
-  );
+  const step = { id: 'sources', signal, progress: () => {}, output: () => {}, note: () => {} };
+  const context = { step, timeouts: hostTimeouts() };
+  const plans: SourcePlan[] = [];
+  for (const project of ['qemu', 'linux'] as const) {
+    plans.push(await planSource(sourceRequest(project, options), context));
+  }
   if (flags.json === true) process.stdout.write(`${JSON.stringify(plans, null, 2)}\n`);
-  else for (const plan of plans) process.stdout.write(describe(plan));
+  else process.stdout.write(plans.map(describePlan).join('\n'));
+}
+
+function describePlan({ project, wanted, places }: SourcePlan): string {
+  const used = places.find(({ state }) => state !== 'skipped');
+  const rows = places.map((place) => {
+    const { kind, detail, version, state, remark } = place;
+    const sign = place === used ? '→' : ' ';
+    const differs = version !== undefined && version !== wanted ? ` (not ${wanted})` : '';
+    const why = remark === undefined ? '' : `\n               ${remark}`;
+    return `${sign} ${kind.padEnd(9)}${state.padEnd(9)}${detail}${differs}${why}\n`;
+  });
+  return `${project}: the exercise names ${wanted}\n${rows.join('')}`;
 }

@@ -56,7 +56,7 @@ async function busy({ guest, signal, prove }: CheckContext): Promise<void> {
     'exec 3>&-',
     'rmmod my_rng && echo removed || echo refused',
     'dmesg | tail -n 1',
-    '{ exec 3<>/dev/my_rng_driver; } 2>/dev/null && echo opens || echo closed',
+    '( exec 3<>/dev/my_rng_driver ) 2>/dev/null && echo opens || echo closed',
     'insmod /root/my_rng.ko && echo loaded',
   ].join('\n');
   const { stdout } = await guest.exec(`sh -c '${script.replaceAll("'", `'\\''`)}'`, { signal });
