@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, open } from 'node:fs/promises';
 import { isAbsolute, normalize } from 'node:path';
-import { addAbortSignal, PassThrough, type Readable, Transform, Writable } from 'node:stream';
+import { addAbortSignal, finished, PassThrough, type Readable, Transform, Writable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { interrupted, LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from './leash.js';
@@ -138,7 +138,10 @@ function inputOf(child: ChildProcess): Writable {
     next(failed() ? new Error('the program has failed') : undefined);
   return new Writable({
     write: (chunk, _encoding, next) => void stdin.write(chunk, () => done(next)),
-    final: (next) => void stdin.end(() => done(next)),
+    final: (next) => {
+      finished(stdin, { readable: false }, () => done(next)); // `end` itself never calls back once it is destroyed
+      stdin.end();
+    },
     destroy: (error, next) => {
       stdin.destroy(); // the program sees the end of its input, early or not
       next(error);

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, writeSync } from 'node:fs';
+import { createReadStream, ftruncateSync, writeSync } from 'node:fs';
 import { type FileHandle, mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { finished, type Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { interrupted, isAbort, LabError } from '../errors.js';
 import type { Step } from '../events.js';
@@ -137,7 +137,7 @@ class Download {
       } catch (error) {
         const miss = missOf(error);
         const size = await sizeOf(this.#part);
-        if (miss.kind === 'start-over') await rm(this.#part, { force: true });
+        if (miss.kind === 'start-over' || size === 0) await rm(this.#part, { force: true });
         failures = size > best + LEAST_PER_WINDOW ? 0 : failures + (miss.kind === 'timeout' ? 2 : 1);
         best = Math.max(best, size);
         if (miss.kind === 'final' || failures >= MOST_FAILURES) throw miss;
@@ -145,42 +145,40 @@ class Download {
     }
   }
 
+  /** The file is opened before the request: between an answer and its body's end there must be no wait. */
   async #attempt(): Promise<void> {
     const { step, timeouts } = this.context;
-    const source = await this.open(this.url, {
-      from: await sizeOf(this.#part),
-      etag: this.#etag,
-      signal: step.signal,
-      headersTimeout: timeouts.fetchHeaders,
-    });
-    this.#etag = source.etag;
-    this.#resumed ||= source.start > 0;
+    const file = await open(this.#part, 'a').catch((e) => Promise.reject(cannotWrite(this.#part, e)));
     try {
-      if ((source.total ?? 0) > this.#most) throw tooLong(this.#most);
-      await this.#save(source);
-    } finally {
-      source.body.destroy();
-    }
-  }
-
-  async #save(source: ByteSource): Promise<void> {
-    const { step, timeouts } = this.context;
-    const file = await openPart(this.#part, source.start);
-    let size = source.start;
-    try {
-      step.progress(size, source.total, 'bytes');
-      await eachChunk(source.body, step.signal, timeouts.fetchIdle, (chunk) => {
-        size += chunk.length;
-        if (size > this.#most) throw tooLong(this.#most);
-        append(file, chunk, this.#part);
-        step.progress(size, source.total, 'bytes');
+      const source = await this.open(this.url, {
+        from: (await file.stat()).size,
+        etag: this.#etag,
+        signal: step.signal,
+        headersTimeout: timeouts.fetchHeaders,
       });
-      if (source.total !== undefined && size < source.total) {
-        throw new Miss('again', `the connection ended after ${size} of ${source.total} bytes`);
-      }
+      await this.#save(source, file).finally(() => source.body.destroy());
       await file.sync();
     } finally {
       await file.close();
+    }
+  }
+
+  async #save(source: ByteSource, file: FileHandle): Promise<void> {
+    const { step, timeouts } = this.context;
+    this.#etag = source.etag;
+    this.#resumed ||= source.start > 0;
+    if ((source.total ?? 0) > this.#most) throw tooLong(this.#most);
+    if (source.start === 0) ftruncateSync(file.fd);
+    let size = source.start;
+    step.progress(size, source.total, 'bytes');
+    await eachChunk(source.body, step.signal, timeouts.fetchIdle, (chunk) => {
+      size += chunk.length;
+      if (size > this.#most) throw tooLong(this.#most);
+      append(file, chunk, this.#part);
+      step.progress(size, source.total, 'bytes');
+    });
+    if (source.total !== undefined && size < source.total) {
+      throw new Miss('again', `the connection ended after ${size} of ${source.total} bytes`);
     }
   }
 
@@ -208,10 +206,6 @@ function tooLong(most: number): Miss {
 
 async function sizeOf(path: string): Promise<number> {
   return (await stat(path).catch(() => undefined))?.size ?? 0;
-}
-
-async function openPart(path: string, start: number): Promise<FileHandle> {
-  return await open(path, start === 0 ? 'w' : 'a').catch((e) => Promise.reject(cannotWrite(path, e)));
 }
 
 /** Into the page cache, so quick enough to be synchronous; see `eachChunk`. */
@@ -257,9 +251,10 @@ async function eachChunk(
   }
 }
 
-/** Reads a stream to its end in flowing mode; what `use` throws ends it. */
+/** Reads a stream to its end in flowing mode; what `use` throws ends it, and so does an end that came before. */
 function flow(body: Readable, use: (chunk: Buffer) => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    finished(body, { writable: false }, (error) => (error ? reject(error) : resolve()));
     body.on('data', (chunk: Buffer) => {
       try {
         use(chunk);
@@ -267,9 +262,6 @@ function flow(body: Readable, use: (chunk: Buffer) => void): Promise<void> {
         body.destroy(error as Error);
       }
     });
-    body.on('end', resolve);
-    body.on('error', reject);
-    body.on('close', () => reject(new Miss('again', 'the connection was closed')));
   });
 }
 

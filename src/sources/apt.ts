@@ -31,7 +31,7 @@ export interface AptIndex {
 }
 
 /** A file of a package, as the signed index describes it. */
-export interface AptFile {
+interface AptFile {
   readonly name: string;
   readonly bytes: number;
 }

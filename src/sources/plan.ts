@@ -7,7 +7,7 @@ import { type Release, releaseOf } from './releases.js';
 import { type Origin, type SourceRequest, wantedVersion } from './source.js';
 
 /** One place that `resolveSource` would try. */
-export interface PlannedPlace {
+interface PlannedPlace {
   readonly kind: Origin['kind'];
   readonly detail: string;
   /** Known before the download for all but a path. */

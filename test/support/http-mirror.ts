@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 
 /** How a path answers. `ok` honours ranges. */
-export type Behaviour =
+type Behaviour =
   | { readonly kind: 'ok' }
   | { readonly kind: 'ignore-range' }
   /** Announces the whole length, sends only `bytes` more, and cuts the connection. */
@@ -19,7 +19,7 @@ export type Behaviour =
   /** A body without an announced length. */
   | { readonly kind: 'chunked' };
 
-export interface MirrorRequest {
+interface MirrorRequest {
   readonly method: string;
   /** As sent: a whole URL when the mirror is used as a proxy. */
   readonly target: string;
