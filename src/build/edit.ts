@@ -1,5 +1,5 @@
 import { type Blame, LabError } from '../errors.js';
-import type { EditPlace } from './tree.js';
+import type { EditPlace } from './contribution.js';
 
 export interface EditTarget {
   /** Path of the edited file, for messages. */

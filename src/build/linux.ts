@@ -5,11 +5,12 @@ import { packageRoot } from '../host/paths.js';
 import { run } from '../host/run.js';
 import { digestJson, getOrMake, type Json } from '../host/store.js';
 import { compilationOf, compile, compilerVersion } from './compile.js';
+import type { Contribution } from './contribution.js';
 import type { Diagnostic } from './diagnostics.js';
 import { dropUnfinished } from './kbuild-repair.js';
 import { copyModuleTree } from './kbuild-tree.js';
 import { checkKconfig, formatKconfig, type Kconfig, mergeKconfig, parseKconfig } from './kconfig.js';
-import { type Contribution, describeContributions } from './tree.js';
+import { describeContributions } from './tree.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import {
   type BuildContext,

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { type Blame, LabError } from '../errors.js';
 import { run } from '../host/run.js';
-import type { PatchContribution, TreeFile } from './tree.js';
+import type { PatchContribution, TreeFile } from './contribution.js';
 
 type Blamed = PatchContribution & { readonly blame?: Blame };
 

@@ -5,11 +5,12 @@ import { LabError } from '../errors.js';
 import { run } from '../host/run.js';
 import { digestFile, getOrMake, type Json } from '../host/store.js';
 import { compilationOf, compile, compilerVersion } from './compile.js';
+import type { Contribution } from './contribution.js';
 import type { Diagnostic } from './diagnostics.js';
 import { mesonFor } from './meson.js';
 import { deviceConfig } from './qemu-devices.js';
 import { PYTHON } from './tools.js';
-import { type Contribution, describeContributions } from './tree.js';
+import { describeContributions } from './tree.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import {
   type BuildContext,

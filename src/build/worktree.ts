@@ -7,13 +7,8 @@ import { cacheRoot } from '../host/paths.js';
 import { run } from '../host/run.js';
 import { digestJson, type Json } from '../host/store.js';
 import type { Timeouts } from '../timeouts.js';
-import {
-  applyContributions,
-  type Contribution,
-  readTreeFile,
-  type TreeChanges,
-  type TreeFile,
-} from './tree.js';
+import type { Contribution, TreeFile } from './contribution.js';
+import { applyContributions, readTreeFile, type TreeChanges } from './tree.js';
 
 /** What a build needs to know of a resolved source. */
 export interface SourceTree {

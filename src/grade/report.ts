@@ -46,7 +46,7 @@ export function makeReport(run: {
   const { target, record, verdicts, started } = run;
   return {
     schema: 'lab-test/1',
-    lab: target.lab.name,
+    lab: target.lab,
     machine: record.name,
     profile: record.profile,
     variant: record.variant,

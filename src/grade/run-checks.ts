@@ -113,7 +113,9 @@ async function panicked(
 ): Promise<End> {
   const { cursor: from, signal, timeout } = wait;
   const options = { name: 'a panic', from, signal, timeout, fatal: [] };
-  const panic = await machine.console.waitFor(/Kernel panic - not syncing: .*/, options).catch(() => undefined);
+  const panic = await machine.console
+    .waitFor(/Kernel panic - not syncing: .*/, options)
+    .catch(() => undefined);
   // No panic within the time: the other events decide.
   return panic === undefined ? await new Promise(() => {}) : { kind: 'dead', fact: panic.match[0] };
 }

@@ -24,7 +24,8 @@ export async function installPackages(
   const settings = { env, signal, onLine, timeout: timeouts.image };
   const [program = '', ...args] = installCommand(packages);
   if (await listsAreMissing()) {
-    const [updater = '', ...rest] = program === 'sudo' ? ['sudo', 'apt-get', 'update'] : ['apt-get', 'update'];
+    const [updater = '', ...rest] =
+      program === 'sudo' ? ['sudo', 'apt-get', 'update'] : ['apt-get', 'update'];
     await run(updater, rest, settings);
   }
   await run(program, args, settings);

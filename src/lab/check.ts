@@ -2,7 +2,6 @@ import type { Blame } from '../errors.js';
 import type { Guest } from '../guest/guest.js';
 import type { Machine } from '../machine/machine.js';
 import type { Timeouts } from '../timeouts.js';
-import type { Lab } from './lab.js';
 
 /** `blocked`: a check that it builds on did not pass. `error`: the host's fault, never charged to a submission. */
 export type Outcome = 'passed' | 'failed' | 'crashed' | 'timed-out' | 'blocked' | 'skipped' | 'error';
@@ -24,7 +23,8 @@ export interface Check {
 
 /** What the checks of one run look at. */
 export interface CheckTarget {
-  readonly lab: Lab;
+  /** Name of the lab. */
+  readonly lab: string;
   readonly machine: Machine;
   readonly guest: Guest;
   readonly profile: string;

@@ -35,7 +35,9 @@ export async function deploy(
   const items = filesOf(lab, variant).map((file) => item(file, parts));
   const commands = script(lab, variant);
   const sums = await checksums(items);
-  const first = await guest.exec(`/bin/busybox sha256sum -c -s || exit ${ABSENT}\n${commands}`, { input: sums });
+  const first = await guest.exec(`/bin/busybox sha256sum -c -s || exit ${ABSENT}\n${commands}`, {
+    input: sums,
+  });
   if (first.exitCode !== ABSENT) return judge(lab, first);
   await put(guest, items, { timeouts });
   judge(lab, await guest.exec(commands));

@@ -1,4 +1,4 @@
-import type { Contribution } from '../build/tree.js';
+import type { Contribution } from '../build/contribution.js';
 import { LabError } from '../errors.js';
 import { profileNames } from '../machine/profiles.js';
 import type { Check } from './check.js';

@@ -1,8 +1,8 @@
+import type { Contribution } from '../build/contribution.js';
 import { buildLinux, type Linux } from '../build/linux.js';
 import { buildModule, type KernelModule } from '../build/module.js';
 import { buildProgram, type Program } from '../build/programs.js';
 import { buildQemu, type Qemu } from '../build/qemu.js';
-import type { Contribution } from '../build/tree.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import { type GuestImage, resolveImage } from '../image/resolve.js';
 import { resolveSource } from '../sources/resolve.js';

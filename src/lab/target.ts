@@ -25,7 +25,7 @@ export async function withRunning<T>(
   const machine = await attachMachine(record, { timeouts, signal: context.signal });
   try {
     await using guest = await connectTo(record, timeouts, context.signal);
-    return await use({ record, target: targetOf(lab, { record, machine, guest }, timeouts) });
+    return await use({ record, target: targetOf(lab.name, { record, machine, guest }, timeouts) });
   } finally {
     await machine.release();
   }
@@ -41,7 +41,7 @@ export async function withThrowaway<T>(
   const fresh = { ...options, fresh: true };
   return await bringUp(fresh, context, timeouts, async ({ record, machine, guest }) => {
     try {
-      return await use({ record, target: targetOf(options.lab, { record, machine, guest }, timeouts) });
+      return await use({ record, target: targetOf(options.lab.name, { record, machine, guest }, timeouts) });
     } finally {
       await guest.close();
       await machine.stop();
@@ -56,7 +56,7 @@ export function runningFor(lab: Lab, name: string | undefined): MachineRecord | 
 }
 
 function targetOf(
-  lab: Lab,
+  lab: string,
   live: Pick<CheckTarget, 'machine' | 'guest'> & { record: MachineRecord },
   timeouts: Timeouts,
 ): CheckTarget {

@@ -93,6 +93,10 @@ function toRegion(info: PciRegionInfo): PciRegion {
 }
 
 /** The first device of that identity in the answer to `query-pci`. */
-export function findPciDevice(buses: readonly PciBus[], vendor: number, device: number): PciDevice | undefined {
+export function findPciDevice(
+  buses: readonly PciBus[],
+  vendor: number,
+  device: number,
+): PciDevice | undefined {
   return flattenPci(buses).find((found) => found.vendor === vendor && found.device === device);
 }

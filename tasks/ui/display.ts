@@ -1,13 +1,7 @@
 import type { StepContext, StepEvent } from '../../src/events.js';
 import { PlainDisplay } from './plain.js';
+import type { Renderer } from './renderer.js';
 import { Timeline } from './timeline.js';
-
-/** Renders the events of one piece of work on standard error; results belong to standard output. */
-export interface Display {
-  readonly emit: (event: StepEvent) => void;
-  /** All work is over. Resolves when the last line is out. */
-  finish(): Promise<void>;
-}
 
 export interface DisplayOptions {
   /** Ids and titles of the steps that may run, in the order in which they are listed. */
@@ -45,7 +39,7 @@ export async function withDisplay<T>(
   }
 }
 
-async function makeDisplay({ steps }: DisplayOptions): Promise<Display> {
+async function makeDisplay({ steps }: DisplayOptions): Promise<Renderer> {
   if (!isInteractive()) return new PlainDisplay();
   const { LiveDisplay } = await import('./live.js');
   return new LiveDisplay(steps);

@@ -1,7 +1,8 @@
 import { Listr, ListrLogger, type ListrTaskWrapper, ProcessOutput } from 'listr2';
 import type { StepEvent } from '../../src/events.js';
-import type { Display } from './display.js';
+
 import { duration, Progress } from './progress.js';
+import type { Renderer } from './renderer.js';
 
 /** How many of the last output lines of a running step are shown. */
 const TAIL = 3;
@@ -21,7 +22,7 @@ interface Row {
 }
 
 /** One line per step on a terminal, with progress, time left and the last lines of what runs. */
-export class LiveDisplay implements Display {
+export class LiveDisplay implements Renderer {
   readonly #rows: Map<string, Row>;
   readonly #notes: string[] = [];
   readonly #ended: Promise<unknown>;

@@ -1,6 +1,7 @@
 import type { StepEvent } from '../../src/events.js';
-import type { Display } from './display.js';
+
 import { duration, Progress } from './progress.js';
+import type { Renderer } from './renderer.js';
 
 /** Milliseconds between two progress lines of one step. */
 const EVERY = 15_000;
@@ -13,7 +14,7 @@ interface Running {
 }
 
 /** Plain timestamped lines, for logs and pipes: nothing is overwritten, no control characters. */
-export class PlainDisplay implements Display {
+export class PlainDisplay implements Renderer {
   readonly #running = new Map<string, Running>();
 
   readonly emit = (event: StepEvent): void => {

@@ -32,7 +32,10 @@ const down = () => $`./lab down --all`;
 try {
   if (cold) {
     const cache = await mkdtemp(join(tmpdir(), 'lab-bench-cold-'));
-    const { stderr } = await timed('up from empty caches', () => $({ env: { ...process.env, XDG_CACHE_HOME: cache } })`./lab up --timing`);
+    const { stderr } = await timed(
+      'up from empty caches',
+      () => $({ env: { ...process.env, XDG_CACHE_HOME: cache } })`./lab up --timing`,
+    );
     console.log(stderr.slice(stderr.indexOf('\nstep')));
     await down();
     await rm(cache, { recursive: true, force: true });
@@ -49,14 +52,18 @@ try {
       await timed(`down, ${profile}`, down);
     }
   }
-  for (const [profile, table] of Object.entries(tables)) console.log(`${chalk.bold(profile)}, last round${table}`);
+  for (const [profile, table] of Object.entries(tables))
+    console.log(`${chalk.bold(profile)}, last round${table}`);
   console.log(`${'what'.padEnd(28)}  median     min     max  (s, ${rounds} rounds)`);
   for (const name of new Set(results.map((result) => result.name))) {
     const values = results.filter((result) => result.name === name).map((result) => result.seconds);
-    const columns = [median(values), Math.min(...values), Math.max(...values)].map((v) => v.toFixed(2).padStart(8));
+    const columns = [median(values), Math.min(...values), Math.max(...values)].map((v) =>
+      v.toFixed(2).padStart(8),
+    );
     console.log(`${name.padEnd(28)}${columns.join('')}`);
   }
-  const of = (name) => median(results.filter((result) => result.name === name).map((result) => result.seconds));
+  const of = (name) =>
+    median(results.filter((result) => result.name === name).map((result) => result.seconds));
   const ratio = of('up after down, course') / of('up after down, fast');
   console.log(`course takes ${ratio.toFixed(2)} × the time of fast`);
 } finally {

@@ -1,11 +1,11 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import type { Contribution } from '../../src/build/contribution.js';
 import { buildLinux } from '../../src/build/linux.js';
 import { buildModule } from '../../src/build/module.js';
 import { buildProgram } from '../../src/build/programs.js';
 import { buildQemu } from '../../src/build/qemu.js';
-import type { Contribution } from '../../src/build/tree.js';
 import { LabError } from '../../src/errors.js';
 import { run } from '../../src/host/run.js';
 import { scaled } from '../../src/timeouts.js';

@@ -1,7 +1,8 @@
 import { lstat, mkdir, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { applyContributions, type Contribution, describeContributions } from '../../src/build/tree.js';
+import type { Contribution } from '../../src/build/contribution.js';
+import { applyContributions, describeContributions } from '../../src/build/tree.js';
 import { type SourceTree, type WorkTree, withWorkTree } from '../../src/build/worktree.js';
 import { LabError } from '../../src/errors.js';
 import { run } from '../../src/host/run.js';

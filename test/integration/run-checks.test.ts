@@ -24,7 +24,9 @@ const passes = (id: string) => check(id, async ({ prove }) => prove('seen'));
 
 describe('runChecks', () => {
   test('a pass needs proof', async () => {
-    const [good, empty] = await runChecks([passes('a'), check('b', async () => {})], makeTarget(), { signal: never });
+    const [good, empty] = await runChecks([passes('a'), check('b', async () => {})], makeTarget(), {
+      signal: never,
+    });
     expect(good).toMatchObject({ outcome: 'passed', proof: ['seen'] });
     expect(empty).toMatchObject({ outcome: 'error', blame: 'host' });
   });
@@ -70,7 +72,10 @@ describe('runChecks', () => {
       return new Promise(() => {});
     });
     const [verdict] = await runChecks([hangs], target, { signal: never });
-    expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'Kernel panic - not syncing: sysrq triggered crash' });
+    expect(verdict).toMatchObject({
+      outcome: 'crashed',
+      fact: 'Kernel panic - not syncing: sysrq triggered crash',
+    });
   });
 
   test('each check has its own deadline, and is told to stop', async () => {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compilationOf } from '../../src/build/compile.js';
+import type { Contribution } from '../../src/build/contribution.js';
 import { formatDiagnostics, parseDiagnostics } from '../../src/build/diagnostics.js';
-import type { Contribution } from '../../src/build/tree.js';
 
 /** What the tools printed when the fault was really made, in the tree /w/src built at /w/build. */
 function recorded(name: string): string[] {

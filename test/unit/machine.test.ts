@@ -46,7 +46,9 @@ describe('qemuArguments', () => {
   test('fast: virtio, and the disk after the lab’s device', () => {
     const devices = values(qemuArguments(spec('fast'), files), '-device');
     expect(devices[0]).toMatch(/^virtio-net-pci/);
-    expect(devices.findIndex((device) => device.startsWith('virtio-blk'))).toBeGreaterThan(devices.indexOf('my_rng'));
+    expect(devices.findIndex((device) => device.startsWith('virtio-blk'))).toBeGreaterThan(
+      devices.indexOf('my_rng'),
+    );
   });
 
   test('TCG has SMAP through -cpu max; KVM uses the host’s CPU', () => {

@@ -1,6 +1,6 @@
-import { createServer } from 'node:net';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { finished, noQemuLeft, qemuProcesses, said, useCli } from './cli.js';
@@ -9,16 +9,19 @@ const { lab, start, state } = useCli();
 const FAST = ['--profile', 'fast', '--name', 'fault'];
 
 describe('faults', () => {
-  test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)('%s while the guest boots leaves no QEMU', async (signal) => {
-    const child = start('up', ...FAST);
-    const end = finished(child);
-    await said(child, 'Boot to SSH');
-    expect(qemuProcesses(state())).toHaveLength(1);
-    child.kill(signal);
-    const { code } = await end;
-    expect(code).toBe(signal === 'SIGKILL' ? null : 130);
-    expect(await noQemuLeft(state())).toBe(true);
-  });
+  test.each(['SIGINT', 'SIGTERM', 'SIGKILL'] as const)(
+    '%s while the guest boots leaves no QEMU',
+    async (signal) => {
+      const child = start('up', ...FAST);
+      const end = finished(child);
+      await said(child, 'Boot to SSH');
+      expect(qemuProcesses(state())).toHaveLength(1);
+      child.kill(signal);
+      const { code } = await end;
+      expect(code).toBe(signal === 'SIGKILL' ? null : 130);
+      expect(await noQemuLeft(state())).toBe(true);
+    },
+  );
 
   test('up then starts it as if nothing had happened', async () => {
     const { code, stderr } = await lab('up', ...FAST);
@@ -30,7 +33,10 @@ describe('faults', () => {
     process.kill(pid, 'SIGKILL');
     expect(await noQemuLeft(state())).toBe(true);
     expect((await lab('status')).stdout).toContain('no machine is running');
-    expect(await lab('exec', '--', 'true')).toMatchObject({ code: 2, stderr: expect.stringContaining('lab up') });
+    expect(await lab('exec', '--', 'true')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('lab up'),
+    });
     expect((await lab('up', ...FAST)).code).toBe(0);
   });
 

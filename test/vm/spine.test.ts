@@ -12,7 +12,13 @@ describe('the life of a machine', () => {
     const { code, stdout, stderr } = await lab('up', '--name', 'spine', '--json', '--timing');
     expect(code, stderr).toBe(0);
     const record = JSON.parse(stdout);
-    expect(record).toMatchObject({ name: 'spine', lab: 'my-rng', profile: 'course', stage: 'running', started: true });
+    expect(record).toMatchObject({
+      name: 'spine',
+      lab: 'my-rng',
+      profile: 'course',
+      stage: 'running',
+      started: true,
+    });
     expect(record.made.linux).toMatch(/the exercise names 6\.6\.4|^6\.6\.4/);
   });
 
@@ -75,7 +81,8 @@ describe('the life of a machine', () => {
     await expect
       .poll(async () => (await lab('logs')).stdout.split('sshd is listening').length, { timeout: 60_000 })
       .toBe(before + 1);
-    const wait = 'i=0; until [ -c /dev/my_rng_driver ] || [ $i -gt 100 ]; do sleep 0.1; i=$((i+1)); done; ls -l /dev';
+    const wait =
+      'i=0; until [ -c /dev/my_rng_driver ] || [ $i -gt 100 ]; do sleep 0.1; i=$((i+1)); done; ls -l /dev';
     expect((await lab('exec', '--', 'sh', '-c', wait)).stdout).toMatch(/c\S+ .* 250, +0 .*my_rng_driver/);
   });
 });

@@ -26,7 +26,10 @@ describe('other machines and kernels, each on a machine of its own', () => {
 async function passes(...options: string[]): Promise<Report> {
   const { code, stdout, stderr } = await lab('test', '--json', ...options);
   const report = JSON.parse(stdout || '{"checks":[]}') as Report;
-  expect(report.checks.filter(({ outcome }) => outcome !== 'passed' && outcome !== 'skipped'), stderr).toEqual([]);
+  expect(
+    report.checks.filter(({ outcome }) => outcome !== 'passed' && outcome !== 'skipped'),
+    stderr,
+  ).toEqual([]);
   expect(code).toBe(0);
   expect(await noQemuLeft(state())).toBe(true);
   return report;

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Contribution } from '../../build/tree.js';
+import type { Contribution } from '../../build/contribution.js';
 import { packageRoot } from '../../host/paths.js';
 import { defineLab } from '../../lab/lab.js';
 import { bootChecks } from './checks/boot.js';
