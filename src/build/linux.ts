@@ -18,7 +18,6 @@ import {
   touchContributed,
   type WorkTree,
   withWorkTree,
-  writeIfDifferent,
 } from './worktree.js';
 
 /** `lab`: small, boots fast, made for the machine profiles. `defconfig`: x86_64_defconfig and what the guest needs. */
@@ -95,7 +94,7 @@ export async function buildLinux(request: LinuxRequest, context: BuildContext): 
     onWait: () => context.step.note('another command is building the same Linux; waiting for it'),
     make: async (dir, log) => {
       const key = { recipe: RECIPE, config: request.config, compiler };
-      await withWorkTree({ source, key, contributions, sourceIsReadOnly: true }, context, async (tree) => {
+      await withWorkTree({ source, key, contributions }, context, async (tree) => {
         const what = `Linux ${source.version}`;
         const make = kernelMake(tree, what, log, context);
         if (tree.interrupted) await dropUnfinished(tree.build);
@@ -247,7 +246,7 @@ async function build(
     lines += 1;
     step.progress(lines, total === undefined || lines > total ? undefined : total, 'steps');
   });
-  await writeIfDifferent(counted, String(Math.max(lines, before)));
+  await writeFile(counted, String(Math.max(lines, before)));
   return warnings;
 }
 

@@ -14,11 +14,11 @@ import { describeContributions } from './tree.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import {
   type BuildContext,
+  putText,
   type SourceTree,
   touchContributed,
   type WorkTree,
   withWorkTree,
-  writeIfDifferent,
 } from './worktree.js';
 
 export interface QemuRequest {
@@ -92,7 +92,7 @@ export async function buildQemu(request: QemuRequest, context: BuildContext): Pr
     onWait: () => context.step.note('another command is building the same QEMU; waiting for it'),
     make: async (dir, log) => {
       const key = { recipe: RECIPE, options, compiler };
-      await withWorkTree({ source, key, contributions, sourceIsReadOnly: false }, context, async (tree) => {
+      await withWorkTree({ source, key, contributions }, context, async (tree) => {
         const warnings = await build(tree, options, `QEMU ${source.version}`, log, context);
         await collect(tree, firmware, dir, log, context);
         await keepWarnings(dir, warnings);
@@ -123,10 +123,7 @@ async function build(
   // errors in Kconfig files appear only there
   const hidden = join(tree.build, 'meson-logs/meson-log.txt');
   const compilation = { ...compilationOf(what, tree), hidden };
-  await writeIfDifferent(
-    join(tree.src, 'configs/devices/x86_64-softmmu/lab.mak'),
-    await deviceConfig(tree.src),
-  );
+  await putText(tree, 'configs/devices/x86_64-softmmu/lab.mak', await deviceConfig(tree.src));
   const configured = join(tree.dir, 'configured');
   const script = await digestFile(join(tree.src, 'configure'));
   if ((await readFile(configured, 'utf8').catch(() => '')) !== script) {

@@ -31,8 +31,6 @@ export interface WorkTreeRequest {
   /** What besides the source makes build products incompatible: configure options, versions of tools. */
   readonly key: Json;
   readonly contributions: readonly Contribution[];
-  /** True for a build system that promises to leave the source alone when its output goes elsewhere. */
-  readonly sourceIsReadOnly: boolean;
 }
 
 /** A private copy of a source tree with contributions, and a build folder that survives between builds. */
@@ -128,7 +126,7 @@ async function populate(
     await mkdir(join(dir, 'build'), { recursive: true });
   }
   if (origin.kind === 'path') await copyUserTree(tree, join(dir, 'src'), refresh, options);
-  else await copyOwnTree(tree, join(dir, 'src'), request.sourceIsReadOnly, options);
+  else await copyOwnTree(tree, join(dir, 'src'), options);
   await writeAside(dir, record, Buffer.from(text));
 }
 
@@ -154,15 +152,13 @@ async function copyUserTree(from: string, to: string, refresh: boolean, options:
 /**
  * Hard links take two seconds where a copy of Linux's 87 000 files takes up to a minute, but both names then are one
  * file: what writes in place through one of them changes the pristine source behind its digest. So they are used only
- * for a source that we unpacked (nobody edits it) and that its build system leaves alone; our own writes replace files
- * instead of writing into them.
+ * for a source that we unpacked, so that nobody edits it. QEMU and Linux, built into a folder of their own, leave their
+ * source alone, and our own writes replace files instead of writing into them.
  */
-async function copyOwnTree(from: string, to: string, share: boolean, options: CopyOptions): Promise<void> {
-  if (share) {
-    const linked = await run('cp', ['-al', '-T', from, to], { ...options, accept: [0, 1] });
-    if (linked.exitCode === 0) return;
-    await rm(to, { recursive: true }); // another file system, or one without hard links
-  }
+async function copyOwnTree(from: string, to: string, options: CopyOptions): Promise<void> {
+  const linked = await run('cp', ['-al', '-T', from, to], { ...options, accept: [0, 1] });
+  if (linked.exitCode === 0) return;
+  await rm(to, { recursive: true, force: true }); // another file system, or one without hard links
   await run('cp', ['-a', '-T', '--reflink=auto', from, to], options);
 }
 
@@ -214,9 +210,9 @@ export async function touchContributed({ src, contributed }: WorkTree): Promise<
   }
 }
 
-/** Writes a file that a build tool watches, unless it holds `text` already. */
-export async function writeIfDifferent(path: string, text: string): Promise<void> {
-  if ((await readTextIfAny(path)) !== text) await writeFile(path, text);
+/** Makes the file `path` of a work tree, which a build tool watches, hold `text`; writes only if it does not yet. */
+export async function putText({ dir, src }: WorkTree, path: string, text: string): Promise<void> {
+  await putFile(dir, src, path, { data: Buffer.from(text), executable: false });
 }
 
 async function readTextIfAny(path: string): Promise<string | undefined> {

@@ -159,7 +159,7 @@ describe('withWorkTree', () => {
     contributions: readonly Contribution[],
     body: (work: WorkTree) => Promise<T>,
   ): Promise<T> => {
-    const request = { source: tree, key: 1, contributions, sourceIsReadOnly: true };
+    const request = { source: tree, key: 1, contributions };
     return withWorkTree(request, { step: quietStep(), timeouts }, body);
   };
   const text = (work: WorkTree, path: string) => readFile(join(work.src, path), 'utf8');
