@@ -23,7 +23,12 @@ export async function dropUnfinished(build: string): Promise<void> {
   }
 }
 
-interface Record {
+/** How many targets of kbuild are made in an output folder. */
+export async function countFinished(build: string): Promise<number> {
+  return (await listRecords(build)).length;
+}
+
+interface Made {
   /** `.x.o.cmd` */
   readonly record: string;
   /** `x.o` */
@@ -31,8 +36,8 @@ interface Record {
   readonly time: number;
 }
 
-async function listRecords(build: string): Promise<Record[]> {
-  const records: Record[] = [];
+async function listRecords(build: string): Promise<Made[]> {
+  const records: Made[] = [];
   for (const entry of await readdir(build, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile() || !/^\..+\.cmd$/.test(entry.name)) continue;
     const record = join(entry.parentPath, entry.name);

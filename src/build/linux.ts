@@ -7,7 +7,7 @@ import { digestJson, getOrMake, type Json } from '../host/store.js';
 import { compilationOf, compile, compilerVersion } from './compile.js';
 import type { Contribution } from './contribution.js';
 import type { Diagnostic } from './diagnostics.js';
-import { dropUnfinished } from './kbuild-repair.js';
+import { countFinished, dropUnfinished } from './kbuild-repair.js';
 import { copyModuleTree } from './kbuild-tree.js';
 import { checkKconfig, formatKconfig, type Kconfig, mergeKconfig, parseKconfig } from './kconfig.js';
 import { describeContributions } from './tree.js';
@@ -64,10 +64,10 @@ const REPRODUCIBLE = {
 };
 
 /**
- * Lines that `make` prints in a build from nothing (Linux 6.12; others differ by a few per cent): the total that
- * progress is measured against until this tree has been built once.
+ * Lines that `make` prints when it builds the `lab` configuration of Linux 6.12 from nothing; 6.6 prints a little more.
+ * kbuild knows no total, so progress is measured against this one; for `defconfig` none has been counted.
  */
-const USUAL_LINES: Readonly<Record<LinuxConfig, number>> = { lab: 1900, defconfig: 4600 };
+const USUAL_LINES: Readonly<Record<LinuxConfig, number | undefined>> = { lab: 1900, defconfig: undefined };
 
 /**
  * Linux for x86_64 from `source` with `contributions`: from the cache, or built in a persistent work tree.
@@ -234,19 +234,19 @@ async function build(
   make: Make,
   { step }: BuildContext,
 ): Promise<Diagnostic[]> {
-  const counted = join(tree.dir, 'lines');
-  const before = Number(await readFile(counted, 'utf8').catch(() => ''));
+  const once = join(tree.dir, 'built');
+  const first = (await readFile(once, 'utf8').catch(() => undefined)) === undefined;
   // after the first build only a few files are compiled, and nothing tells beforehand how many
-  const total = before === 0 ? USUAL_LINES[config] : undefined;
-  let lines = 0;
+  const total = first ? USUAL_LINES[config] : undefined;
+  let done = first ? await countFinished(tree.build) : 0;
   await touchContributed(tree);
-  // -O keeps the lines of one compiler run together; modules belong to the same dependency graph as the image
+  // -O keeps the lines of one compiler run together
   const warnings = await make([`-j${availableParallelism()}`, '-Otarget', 'bzImage', 'modules'], (line) => {
     if (!/^ {2}[A-Z]/.test(line)) return;
-    lines += 1;
-    step.progress(lines, total === undefined || lines > total ? undefined : total, 'steps');
+    done += 1;
+    step.progress(done, total === undefined || done > total ? undefined : total, 'steps');
   });
-  await writeFile(counted, String(Math.max(lines, before)));
+  await writeFile(once, '');
   return warnings;
 }
 

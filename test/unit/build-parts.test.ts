@@ -1,7 +1,7 @@
 import { mkdir, readdir, utimes, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { dropUnfinished } from '../../src/build/kbuild-repair.js';
+import { countFinished, dropUnfinished } from '../../src/build/kbuild-repair.js';
 import { isAtLeast } from '../../src/build/meson.js';
 import { namesIn } from '../../src/build/patch.js';
 import { deviceConfig } from '../../src/build/qemu-devices.js';
@@ -74,7 +74,9 @@ describe('dropUnfinished', () => {
     await put('k/a/.last.o.cmd', '', long + 100);
     await put('k/a/first-time.o', '', long + 100);
     await put('k/.config', '', long + 100);
+    expect(await countFinished(join(temp.path, 'k'))).toBe(3);
     await dropUnfinished(join(temp.path, 'k'));
+    expect(await countFinished(join(temp.path, 'k'))).toBe(1);
     expect((await readdir(join(temp.path, 'k/a'))).sort()).toEqual(['.good.o.cmd', 'first-time.o', 'good.o']);
     expect(await readdir(join(temp.path, 'k'))).toContain('.config');
   });
