@@ -25,6 +25,7 @@ import { rememberBootable } from './bootable.js';
 import { connectTo, whenReady } from './connect.js';
 import { deploy, deployDigest } from './deploy.js';
 import { ensureDisk } from './disk.js';
+import { deadGuest } from './health.js';
 import { clientKeys } from './keys.js';
 import { type Prepared, type PrepareOptions, prepare, prepareSteps, variantOf } from './prepare.js';
 import { shutDown } from './take-down.js';
@@ -137,13 +138,12 @@ async function reuse(plan: Plan, context: StepContext): Promise<Up | undefined> 
   const record = liveRecord(options.name);
   if (record === undefined) return undefined;
   const machine = await attachMachine(record, { timeouts, signal: context.signal });
-  const same = record.stage === 'running' && record.machineDigest === plan.machineDigest && !options.fresh;
+  const dead = await deadGuest(options.name);
+  const made = record.stage === 'running' && record.machineDigest === plan.machineDigest;
+  const same = made && !options.fresh && dead === undefined;
   if (!same) {
-    context.emit({
-      type: 'note',
-      step: 'launch',
-      text: `the machine ${options.name} differs; starting it anew`,
-    });
+    const why = dead?.message ?? `the machine ${options.name} is not as asked for`;
+    context.emit({ type: 'note', step: 'launch', text: `${why}; starting it anew` });
     await shutDown(machine, record, timeouts, context.signal);
     return undefined;
   }

@@ -7,10 +7,11 @@ import { loadOrMakeKeyPair } from '../guest/keys.js';
 import type { Machine } from '../machine/machine.js';
 import { type MachineRecord, machineFolder } from '../machine/record.js';
 import type { Timeouts } from '../timeouts.js';
+import { deadGuest, guestDeath, LISTENING } from './health.js';
 import { clientKeys } from './keys.js';
 
 /** What the guest prints when sshd accepts connections, or when it cannot; see vm/guest. */
-const LISTENING = /lab: sshd (?:is listening|did not start)/;
+const STARTED = new RegExp(`${LISTENING}|lab: sshd did not start`);
 
 /** What a kernel does not recover from while it boots. */
 const FATAL: readonly FatalKind[] = [
@@ -23,6 +24,30 @@ const FATAL: readonly FatalKind[] = [
   'double-fault',
   'stack-overflow',
 ];
+
+/**
+ * Opens an SSH connection to a machine that is up and calls `use` with it. Everything ends at once, with the console,
+ * when the guest's kernel has panicked or does so meanwhile.
+ */
+export async function withGuest<T>(
+  record: Pick<MachineRecord, 'name' | 'sshPort'>,
+  timeouts: Timeouts,
+  signal: AbortSignal,
+  use: (guest: Guest) => Promise<T>,
+): Promise<T> {
+  const dead = await deadGuest(record.name);
+  if (dead !== undefined) throw dead;
+  const over = new AbortController();
+  const fatal = guestDeath(record.name, over.signal);
+  fatal.catch(() => {}); // the connection reports it
+  try {
+    const options = { ...(await login(record.name, record.sshPort)), timeouts, signal, fatal };
+    await using guest = await Guest.connect(options);
+    return await use(guest);
+  } finally {
+    over.abort();
+  }
+}
 
 /** Opens an SSH connection to a machine that is up. */
 export async function connectTo(
@@ -47,7 +72,7 @@ export async function whenReady(
   const inner = AbortSignal.any([signal, stop.signal]);
   const wait = { name: 'the guest to start its SSH server', timeout: timeouts.boot, signal: inner };
   const options = { ...wait, from: 0, fatal: FATAL, settle: timeouts.consoleSettle };
-  const listening = machine.console.waitFor(LISTENING, options).then(({ line }) => {
+  const listening = machine.console.waitFor(STARTED, options).then(({ line }) => {
     if (line.includes('did not start')) throw sshdFailed(machine);
   });
   const exit = machine.exited.then(({ code, signal: by, lines }) => {

@@ -6,6 +6,7 @@ import type { Machine } from '../machine/machine.js';
 import { liveRecord, type MachineRecord, machineFolder, removeRecord } from '../machine/record.js';
 import type { Timeouts } from '../timeouts.js';
 import { connectTo } from './connect.js';
+import { deadGuest } from './health.js';
 
 /** How a machine ended: by its guest (clean), by QMP, by a signal, or not at all because it was not running. */
 export type TakenDown = 'guest' | 'quit' | 'killed' | 'not running';
@@ -37,11 +38,16 @@ export async function shutDown(
   timeouts: Timeouts,
   signal: AbortSignal,
 ): Promise<'guest' | 'quit' | 'killed'> {
+  if ((await deadGuest(record.name)) !== undefined) return await ended(record, machine.stop());
   const powerOff = async () => {
     const guest = await connectTo(record, timeouts, signal);
     await guest.exec('/etc/lab/shutdown off', { timeout: timeouts.guestCommand });
   };
-  const how = await machine.stop(powerOff);
+  return await ended(record, machine.stop(powerOff));
+}
+
+async function ended<T>(record: MachineRecord, stop: Promise<T>): Promise<T> {
+  const how = await stop;
   await removeRecord(record.name);
   return how;
 }

@@ -5,7 +5,7 @@ import { liveRecord, type MachineRecord } from '../machine/record.js';
 import type { Timeouts } from '../timeouts.js';
 import { bringUp, type UpOptions } from './bring-up.js';
 import type { CheckTarget } from './check.js';
-import { connectTo } from './connect.js';
+import { withGuest } from './connect.js';
 import type { Lab } from './lab.js';
 
 /** What checks look at, and the record of the machine it belongs to. */
@@ -24,8 +24,9 @@ export async function withRunning<T>(
 ): Promise<T> {
   const machine = await attachMachine(record, { timeouts, signal: context.signal });
   try {
-    await using guest = await connectTo(record, timeouts, context.signal);
-    return await use({ record, target: targetOf(lab.name, { record, machine, guest }, timeouts) });
+    return await withGuest(record, timeouts, context.signal, (guest) =>
+      use({ record, target: targetOf(lab.name, { record, machine, guest }, timeouts) }),
+    );
   } finally {
     await machine.release();
   }

@@ -85,8 +85,8 @@ export class Machine implements AsyncDisposable {
     const { timeouts } = this.#parts;
     const gone = this.exited.then(() => true);
     let how: 'guest' | 'quit' | 'killed' = 'guest';
-    if (shutdown !== undefined) await Promise.race([shutdown().catch(() => {}), gone]);
-    if (shutdown === undefined || !(await within(gone, timeouts.powerdown))) {
+    const asked = shutdown === undefined ? false : await Promise.race([shutdown().then(yes, no), gone]);
+    if (!asked || !(await within(gone, timeouts.powerdown))) {
       how = 'quit';
       // The connection closes as the answer to `quit`; that QEMU is gone is seen from its exit.
       await Promise.race([
@@ -121,6 +121,11 @@ export class Machine implements AsyncDisposable {
     if (!this.#over) await this.stop();
   }
 }
+
+const yes = () => true;
+
+/** A guest that cannot be reached cannot be waited for. */
+const no = () => false;
 
 /** True when `event` happened within `ms` milliseconds. */
 async function within(event: Promise<boolean>, ms: number): Promise<boolean> {

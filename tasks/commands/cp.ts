@@ -20,14 +20,15 @@ export function addCp(program: Command, signal: AbortSignal): void {
 
 async function copy(paths: readonly string[], name: string | undefined, signal: AbortSignal): Promise<void> {
   const { runningMachine } = await import('../target.js');
-  const { connectTo } = await import('../../src/lab/connect.js');
+  const { withGuest } = await import('../../src/lab/connect.js');
   const { get, put } = await import('../../src/guest/transfer.js');
   const { hostTimeouts } = await import('../host.js');
   const plan = parsePaths(paths);
   const timeouts = hostTimeouts();
-  await using guest = await connectTo(runningMachine(name), timeouts, signal);
-  if (plan.direction === 'get') await get(guest, plan.from, plan.to, { timeouts, signal });
-  else await put(guest, await putItems(plan), { timeouts, signal });
+  await withGuest(runningMachine(name), timeouts, signal, async (guest) => {
+    if (plan.direction === 'get') await get(guest, plan.from, plan.to, { timeouts, signal });
+    else await put(guest, await putItems(plan), { timeouts, signal });
+  });
 }
 
 type Plan =

@@ -20,14 +20,15 @@ async function exec(
   signal: AbortSignal,
 ): Promise<void> {
   const { runningMachine } = await import('../target.js');
-  const { connectTo } = await import('../../src/lab/connect.js');
+  const { withGuest } = await import('../../src/lab/connect.js');
   const { hostTimeouts } = await import('../host.js');
-  await using guest = await connectTo(runningMachine(name), hostTimeouts(), signal);
-  const running = await guest.spawn(command, { signal });
-  if (!process.stdin.isTTY) process.stdin.pipe(running.stdin);
-  running.stdout.pipe(process.stdout, { end: false });
-  running.stderr.pipe(process.stderr, { end: false });
-  const { exitCode, signal: killedBy } = await running.wait();
-  if (killedBy !== undefined) process.stderr.write(`lab: the command was killed by ${killedBy}\n`);
-  process.exitCode = exitCode ?? 1;
+  await withGuest(runningMachine(name), hostTimeouts(), signal, async (guest) => {
+    const running = await guest.spawn(command, { signal });
+    if (!process.stdin.isTTY) process.stdin.pipe(running.stdin);
+    running.stdout.pipe(process.stdout, { end: false });
+    running.stderr.pipe(process.stderr, { end: false });
+    const { exitCode, signal: killedBy } = await running.wait();
+    if (killedBy !== undefined) process.stderr.write(`lab: the command was killed by ${killedBy}\n`);
+    process.exitCode = exitCode;
+  });
 }

@@ -13,11 +13,13 @@ export function addSsh(program: Command, signal: AbortSignal): void {
 
 async function ssh(name: string | undefined, signal: AbortSignal): Promise<void> {
   const { runningMachine } = await import('../target.js');
-  const { connectTo } = await import('../../src/lab/connect.js');
+  const { withGuest } = await import('../../src/lab/connect.js');
   const { hostTimeouts } = await import('../host.js');
   const { withRawTerminal } = await import('../ui/raw-terminal.js');
-  await using guest = await connectTo(runningMachine(name), hostTimeouts(), signal);
-  process.exitCode = await withRawTerminal(({ stdin, stdout, size, onResize }) =>
-    guest.shell({ stdin, stdout, ...size, onResize, term: process.env.TERM ?? 'vt100', signal }),
+  const term = process.env.TERM ?? 'vt100';
+  process.exitCode = await withGuest(runningMachine(name), hostTimeouts(), signal, (guest) =>
+    withRawTerminal(({ stdin, stdout, size, onResize }) =>
+      guest.shell({ stdin, stdout, ...size, onResize, term, signal }),
+    ),
   );
 }
