@@ -76,8 +76,8 @@ export class Machine implements AsyncDisposable {
   }
 
   /**
-   * Ends the machine: `shutdown` asks the guest (file systems clean), then QMP `quit`, then SIGKILL, each with its
-   * deadline. Idempotent.
+   * Ends the machine: `shutdown` asks the guest (file systems clean; it rejects when the guest cannot be asked), then
+   * QMP `quit`, then SIGKILL, each with its deadline.
    *
    * @returns which of the three ended it.
    */
