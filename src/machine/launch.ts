@@ -113,6 +113,18 @@ function startFailure(spec: MachineSpec, { lines }: QemuExit, files: MachineFile
       next: `see who has it with: ss -ltnp 'sport = :${spec.sshPort}'; or leave --port out and QEMU chooses a free one`,
     });
   }
+  const unknown = lines
+    .map((line) => /'(\S+)' is not a valid device model name/.exec(line)?.[1])
+    .find(Boolean);
+  if (unknown !== undefined) {
+    return new LabError({
+      code: 'machine/no-device',
+      blame: 'user',
+      fact: `this QEMU has no device ${unknown}: its source file was not built`,
+      evidence: lines,
+      next: 'check that the patch also adds the device to hw/misc/Kconfig and hw/misc/meson.build',
+    });
+  }
   return new LabError({
     code: 'machine/start',
     blame: 'host',
