@@ -1,7 +1,14 @@
 import { defineConfig } from 'vitest/config';
 
-const project = (name: string, options: object = {}) => ({
-  test: { name, include: [`test/${name}/**/*.test.ts`], pool: 'forks' as const, ...options },
+/** `order`: projects run one after another, so that what takes the whole host disturbs nothing else. */
+const project = (name: string, order: number, options: object = {}) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    pool: 'forks' as const,
+    sequence: { groupOrder: order },
+    ...options,
+  },
 });
 
 /** Unit tests never boot; integration tests use small real processes; vm tests start real machines, one at a time. */
@@ -9,9 +16,9 @@ export default defineConfig({
   root: `${import.meta.dirname}/..`,
   test: {
     projects: [
-      project('unit'),
-      project('integration', { testTimeout: 60_000, hookTimeout: 60_000 }),
-      project('vm', {
+      project('unit', 0),
+      project('integration', 1, { testTimeout: 60_000, hookTimeout: 60_000 }),
+      project('vm', 2, {
         testTimeout: 600_000,
         hookTimeout: 2_400_000,
         fileParallelism: false,
