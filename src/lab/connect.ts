@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { FatalKind } from '../console/console.js';
+import { fatalKinds } from '../console/kernel-trouble.js';
 import { LabError } from '../errors.js';
 import { connectWhenReady, Guest } from '../guest/guest.js';
 import { loadOrMakeKeyPair } from '../guest/keys.js';
@@ -13,17 +13,8 @@ import { clientKeys } from './keys.js';
 /** What the guest prints when sshd accepts connections, or when it cannot; see vm/guest. */
 const STARTED = new RegExp(`${LISTENING}|lab: sshd did not start`);
 
-/** What a kernel does not recover from while it boots. */
-const FATAL: readonly FatalKind[] = [
-  'panic',
-  'no-root',
-  'no-init',
-  'oops',
-  'bug',
-  'general-protection',
-  'double-fault',
-  'stack-overflow',
-];
+/** What a kernel does not recover from while it boots. A stall may be a busy host's, and pass. */
+const FATAL = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
 
 /**
  * Opens an SSH connection to a machine that is up and calls `use` with it. Everything ends at once, with the console,

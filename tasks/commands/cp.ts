@@ -12,7 +12,7 @@ export function addCp(program: Command, signal: AbortSignal): void {
     .option('-m, --machine <name>', 'name of the machine (default: the only one that runs)')
     .addHelpText(
       'after',
-      '\nExamples:\n  lab cp a.out :/root/\n  lab cp :/var/log/messages .\n  lab cp -m my-rng x.ko :/root/y.ko',
+      '\nExamples:\n  lab cp a.out :/root/\n  lab cp :/var/log/messages .\n  lab cp -m my-rng x.ko :/tmp/y.ko',
     )
     .usage('[options] <from...> <to>')
     .action((paths, flags) => copy(paths, flags.machine, signal));

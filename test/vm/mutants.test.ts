@@ -44,7 +44,7 @@ describe('what is wrong is seen', () => {
   test('a module that is not the lab’s fails its checks, and `up` puts the right one back', async () => {
     expect((await lab('up', ...FAST)).code).toBe(0);
     await writeFile(join(state(), 'not-a-module.ko'), 'this is no module');
-    expect((await lab('cp', join(state(), 'not-a-module.ko'), ':/root/my_rng.ko')).code).toBe(0);
+    expect((await lab('cp', join(state(), 'not-a-module.ko'), ':/opt/lab/my_rng.ko')).code).toBe(0);
     const { code, stdout } = await lab('test', '--name', 'mutant', '--json');
     expect(code).toBe(1);
     const outcomes = Object.fromEntries((JSON.parse(stdout) as Report).checks.map((c) => [c.id, c.outcome]));

@@ -65,13 +65,13 @@ describe('the life of a machine', () => {
   });
 
   test('down shuts the guest down, and what it wrote is there after the next up', async () => {
-    await lab('exec', '--', 'sh', '-c', 'echo kept > /root/kept');
+    await lab('exec', '--', 'sh', '-c', 'echo kept > /var/kept');
     expect(await lab('down')).toMatchObject({ code: 0, stdout: 'spine: shut down by its guest\n' });
     expect(await noQemuLeft(state())).toBe(true);
     expect((await lab('status')).stdout).toContain('no machine is running');
     const { code } = await lab('up', '--name', 'spine');
     expect(code).toBe(0);
-    expect((await lab('exec', '--', 'cat', '/root/kept')).stdout).toBe('kept\n');
+    expect((await lab('exec', '--', 'cat', '/var/kept')).stdout).toBe('kept\n');
   });
 
   test('after a reboot of the guest the node is there again', async () => {

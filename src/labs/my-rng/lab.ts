@@ -69,13 +69,13 @@ export const lab = defineLab({
     'my-rng-probe': join(folder, 'guest/my-rng-probe.c'),
   },
   files: [
-    { from: { module: 'my_rng' }, to: '/root/my_rng.ko', mode: 0o644 },
+    { from: { module: 'my_rng' }, to: '/opt/lab/my_rng.ko', mode: 0o644 },
     { from: { program: 'my-app' }, to: '/usr/local/bin/my-app', mode: 0o755 },
     { from: { program: 'my-rng-probe' }, to: '/usr/local/bin/my-rng-probe', mode: 0o755 },
     { from: { text: '/dev/my_rng_driver c 250 0 600\n' }, to: '/etc/lab/nodes.d/my-rng.conf', mode: 0o644 },
   ],
   undeploy: ['if [ -d /sys/module/my_rng ]; then rmmod my_rng; fi'],
-  deploy: ['insmod /root/my_rng.ko', ...makeNode],
+  deploy: ['insmod /opt/lab/my_rng.ko', ...makeNode],
   deployBuiltIn: makeNode,
   topology: {
     vendor: 0x1234,

@@ -73,7 +73,7 @@ async function insmod({ guest, signal, prove }: CheckContext): Promise<void> {
   const script = [
     'if [ -d /sys/module/my_rng ]; then rmmod my_rng; fi',
     'before=$(dmesg | wc -l)',
-    'insmod /root/my_rng.ko && lsmod | grep "^my_rng " && dmesg | tail -n +$((before + 1))',
+    'insmod /opt/lab/my_rng.ko && lsmod | grep "^my_rng " && dmesg | tail -n +$((before + 1))',
   ].join('\n');
   const { exitCode, stdout, stderr } = await guest.exec(script, { signal });
   if (exitCode !== 0) throw new CheckFailure('insmod failed', `${stdout}${stderr}`.trimEnd().split('\n'));

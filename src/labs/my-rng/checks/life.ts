@@ -57,7 +57,7 @@ async function busy({ guest, signal, prove }: CheckContext): Promise<void> {
     'rmmod my_rng && echo removed || echo refused',
     'dmesg | tail -n 1',
     '( exec 3<>/dev/my_rng_driver ) 2>/dev/null && echo opens || echo closed',
-    'insmod /root/my_rng.ko && echo loaded',
+    'insmod /opt/lab/my_rng.ko && echo loaded',
   ].join('\n');
   const { stdout } = await guest.exec(`sh -c '${script.replaceAll("'", `'\\''`)}'`, { signal });
   const seen = stdout
@@ -73,7 +73,7 @@ async function busy({ guest, signal, prove }: CheckContext): Promise<void> {
 
 async function reload(context: CheckContext): Promise<void> {
   const { guest, signal, nonce, prove } = context;
-  const script = `i=0; while [ $i -lt ${RELOADS} ]; do rmmod my_rng && insmod /root/my_rng.ko || exit 1; i=$((i+1)); done; echo $i`;
+  const script = `i=0; while [ $i -lt ${RELOADS} ]; do rmmod my_rng && insmod /opt/lab/my_rng.ko || exit 1; i=$((i+1)); done; echo $i`;
   const { stdout, stderr } = await guest.exec(script, { signal, timeout: 40_000 * context.timeouts.scale });
   expectEqual('the number of reloads', stdout.trim(), RELOADS, stderr.trimEnd());
   const seed = nonce.readUInt32LE(4);
