@@ -1,30 +1,13 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Report } from '../../src/grade/report.js';
-import { root, useCli } from './cli.js';
+import { useCli } from './cli.js';
 
 const { lab, state } = useCli();
 const FAST = ['--profile', 'fast', '--name', 'mutant', '--yes'];
 
-/** A patch that adds the lab's device, but neither to Kconfig nor to meson.build: its file is never built. */
-async function incompletePatch(): Promise<string> {
-  const source = await readFile(join(root, 'patches/my-rng/device/my-rng.c'), 'utf8');
-  const lines = source.trimEnd().split('\n');
-  const file = join(state(), 'device.patch');
-  const head = ['--- /dev/null', '+++ b/hw/misc/my-rng.c', `@@ -0,0 +1,${lines.length} @@`];
-  await writeFile(file, `${[...head, ...lines.map((line) => `+${line}`)].join('\n')}\n`);
-  return file;
-}
-
 describe('what is wrong is seen', () => {
-  test('a device that is never built is named, with what the patch lacks', async () => {
-    const { code, stderr } = await lab('up', ...FAST, '--qemu-patch', await incompletePatch());
-    expect(code).toBe(2);
-    expect(stderr).toContain('no device my_rng');
-    expect(stderr).toContain('meson.build');
-  });
-
   test('a patch that does not apply is refused with the file that it is about', async () => {
     const file = join(state(), 'bad.patch');
     const hunk = [
