@@ -34,7 +34,7 @@ export async function removeEntry({ path }: CacheEntry): Promise<void> {
 }
 
 async function entriesOf(folder: string, kind: string, isArtifact: boolean): Promise<CacheEntry[]> {
-  const names = (await children(folder)).filter((name) => !/\.(lock|part|log)$/.test(name));
+  const names = (await children(folder)).filter((name) => !/^\.|\.(lock|part|log)$/.test(name));
   return await Promise.all(
     names.map(async (name) => {
       const path = join(folder, name);

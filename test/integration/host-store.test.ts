@@ -1,6 +1,7 @@
 import { chmod, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { cacheEntries, removeEntry } from '../../src/host/cache.js';
 import { withLock } from '../../src/host/lock.js';
 import { artifactsRoot, getOrMake, verifyArtifact } from '../../src/host/store.js';
 import { useTempFolder } from '../support/temp.js';
@@ -59,6 +60,19 @@ describe('verifyArtifact', () => {
     await writeFile(join(dir, 'b'), 'tampered');
     await rm(join(dir, 'c'));
     expect(await verifyArtifact(dir)).toEqual(['b', 'c']);
+  });
+});
+
+describe('cacheEntries', () => {
+  test('lists what was made, by kind and size, and removes one by itself', async () => {
+    const make = (dir: string) => writeFile(join(dir, 'result'), Buffer.alloc(100_000));
+    const { digest } = await getOrMake({ kind: 'listed', inputs: {}, make });
+    const entry = (await cacheEntries()).find(({ kind }) => kind === 'listed');
+    expect(entry).toMatchObject({ name: digest, isArtifact: true });
+    expect(entry?.size).toBeGreaterThanOrEqual(100_000);
+    if (entry !== undefined) await removeEntry(entry);
+    expect((await cacheEntries()).some(({ kind }) => kind === 'listed')).toBe(false);
+    expect((await getOrMake({ kind: 'listed', inputs: {}, make })).fresh).toBe(true);
   });
 });
 
