@@ -117,6 +117,11 @@ export class Connection implements AsyncDisposable {
   }
 }
 
+/** ssh2 takes 130 ms to load: only for those who connect, and while they wait for the guest anyway. */
+export async function loadSsh(): Promise<typeof import('ssh2')> {
+  return (await import('ssh2')).default as unknown as typeof import('ssh2');
+}
+
 interface Attempt {
   readonly client: Client;
   readonly socket: Socket;
@@ -124,7 +129,7 @@ interface Attempt {
 
 async function attempt(options: ConnectOptions, onSpoke: (() => void) | undefined): Promise<Attempt> {
   const expected = publicBlob(options.hostKey);
-  const { default: ssh2 } = await import('ssh2'); // 130 ms that only those who connect should pay
+  const ssh2 = await loadSsh();
   const seen: Seen = { ended: false, hostKey: undefined, firstBytes: undefined, handshake: false };
   using stop = new Stop({
     what: `connecting to the guest at ${options.host}:${options.port}`,

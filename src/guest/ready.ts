@@ -1,5 +1,5 @@
 import { isAbort, LabError } from '../errors.js';
-import { Connection, type ConnectOptions } from './connection.js';
+import { Connection, type ConnectOptions, loadSsh } from './connection.js';
 import { Stop } from './stop.js';
 
 export interface ReadyOptions extends ConnectOptions {
@@ -22,6 +22,7 @@ export interface ReadyOptions extends ConnectOptions {
  */
 export async function dialWhenReady(options: ReadyOptions): Promise<Connection> {
   const deadline = options.deadline ?? options.timeouts.boot;
+  loadSsh().catch(() => {}); // an attempt reports what is wrong with it
   const dialler = new Dialler(options);
   using stop = new Stop({
     what: `waiting for the guest at ${options.host}:${options.port}`,
