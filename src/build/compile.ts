@@ -137,7 +137,20 @@ function objectNames(path: string): string[] {
 }
 
 /** The C compiler and its target: part of the key of everything that it makes. */
-export async function compilerVersion({ step, timeouts }: BuildContext): Promise<string> {
+export async function compilerVersion(context: BuildContext): Promise<string> {
+  compiler ??= askCompiler(context);
+  try {
+    return await compiler;
+  } catch (error) {
+    compiler = undefined; // the caller that asked was stopped; the next one asks again
+    throw error;
+  }
+}
+
+/** It does not change while we run, and every build asks. */
+let compiler: Promise<string> | undefined;
+
+async function askCompiler({ step, timeouts }: BuildContext): Promise<string> {
   const { stdout } = await run('gcc', ['-dumpfullversion', '-dumpmachine'], {
     signal: step.signal,
     timeout: timeouts.hostTool,
