@@ -19,7 +19,7 @@ export default defineConfig({
       project('unit', 0),
       project('integration', 1, { testTimeout: 60_000, hookTimeout: 60_000 }),
       project('vm', 2, {
-        testTimeout: 600_000,
+        testTimeout: 2_400_000, // the first one builds QEMU and Linux, if the cache does not hold them
         hookTimeout: 2_400_000,
         fileParallelism: false,
         maxWorkers: 1,
