@@ -1,5 +1,6 @@
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { glibcRandom } from '../glibc-random.js';
+import { messages } from './common.js';
 
 const SEED = 0x42;
 
@@ -17,7 +18,7 @@ export const bootChecks: readonly Check[] = [
 
 async function bootTest({ guest, signal, prove, note }: CheckContext): Promise<void> {
   const { stdout } = await guest.exec(['dmesg'], { signal, check: true });
-  const lines = stdout.split('\n').map((line) => line.replace(/^\[[ \d.]+\] /, ''));
+  const lines = messages(stdout);
   const begin = lines.indexOf('BEGIN MY-RNG TEST');
   const end = lines.indexOf('END MY-RNG TEST');
   if (begin === -1 || end < begin)

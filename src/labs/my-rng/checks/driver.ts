@@ -3,12 +3,11 @@ import { findPciDevice } from '../../../monitor/parse.js';
 import { glibcRandom } from '../glibc-random.js';
 import { expectSeeded, numbersOf, runProbe } from '../probe.js';
 import { roundsOf } from './boot.js';
+import { messages, noModule } from './common.js';
 
 const NODE = '/dev/my_rng_driver';
 const LOADED =
   'my_rng_driver loaded, registered ioctls 0x80047101 (get a random number) and 0x40047101 (seed the generator)';
-const noModule = ({ variant }: { variant: string }) =>
-  variant === 'built-in' ? 'the driver is part of the kernel' : undefined;
 
 /** The driver: loading, its node, and the sequences that come through it. */
 export const driverChecks: readonly Check[] = [
@@ -166,9 +165,4 @@ async function secondWitness(context: CheckContext): Promise<void> {
   prove(
     `seed ${seed}: guest read 3, the monitor read ${witnessed} at 0x${address.toString(16)}, the guest read 2 more`,
   );
-}
-
-/** Lines of dmesg without their time stamps. */
-function messages(dmesg: string): string[] {
-  return dmesg.split('\n').map((line) => line.replace(/^\[[ \d.]+\] /, ''));
 }

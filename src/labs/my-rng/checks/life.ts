@@ -2,10 +2,9 @@ import { findTrouble } from '../../../console/kernel-log.js';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { glibcRandom } from '../glibc-random.js';
 import { eventsOf, numbersOf, runProbe } from '../probe.js';
+import { messages, noModule } from './common.js';
 
 const RELOADS = 50;
-const noModule = ({ variant }: { variant: string }) =>
-  variant === 'built-in' ? 'the driver is part of the kernel' : undefined;
 
 /** Opening, unloading and loading again, and what the kernel thinks of it all. */
 export const lifeChecks: readonly Check[] = [
@@ -60,10 +59,7 @@ async function busy({ guest, signal, prove }: CheckContext): Promise<void> {
     'insmod /opt/lab/my_rng.ko && echo loaded',
   ].join('\n');
   const { stdout } = await guest.exec(`sh -c '${script.replaceAll("'", `'\\''`)}'`, { signal });
-  const seen = stdout
-    .trimEnd()
-    .split('\n')
-    .map((line) => line.replace(/^\[[ \d.]+\] /, ''));
+  const seen = messages(stdout.trimEnd());
   const expected = ['refused', 'removed', 'my_rng_driver unloaded', 'closed', 'loaded'];
   expectEqual('what happened', seen.join('; '), expected.join('; '));
   prove(
