@@ -9,6 +9,8 @@ const base = {
   qmpCommand: 10_000,
   /** One qtest command. */
   qtestCommand: 5_000,
+  /** One qtest command to a device under test: a batch of register accesses takes milliseconds. */
+  bareCommand: 3_000,
   /** Silence on the console while a guest boots before it counts as hung. */
   bootSilence: 30_000,
   /** First line of a kernel's trouble to the end of its report. */
@@ -43,6 +45,8 @@ const base = {
   build: 3_600_000,
   /** Building one module or program. */
   smallBuild: 300_000,
+  /** Building a submission on a seeded tree; a rebuild of half of QEMU fits in it. */
+  submittedBuild: 300_000,
   /** Making a guest image. */
   image: 900_000,
 } as const;

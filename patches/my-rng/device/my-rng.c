@@ -23,9 +23,20 @@
  *
  *   libc  the sequence of rand() and srand() of the GNU C library (default);
  *         numbers are below 2^31
+ *
+ * With the property "key" (16 to 64 hexadecimal digits) the numbers cannot be
+ * guessed by anybody who does not know it: number n, counted from 0, after
+ * seed s is the first four bytes, little-endian, of HMAC-SHA256 with that key
+ * over s (4 bytes, little-endian) and n (8 bytes, little-endian). The key takes
+ * the place of the algorithm. After power-on and after every reset s is 0.
+ *
+ * The read-only properties "reads" and "seeds" count the valid reads of RNG and
+ * writes of SEED since power-on, so that the host can tell whether the guest
+ * really asked the device.
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "qemu/log.h"
 #include "qemu/module.h"
 #include "qapi/error.h"
@@ -44,6 +55,10 @@ OBJECT_DECLARE_SIMPLE_TYPE(MyRngState, MY_RNG)
 #define MY_RNG_REG_SEED     0x4
 
 #define MY_RNG_RESET_SEED   1
+#define KEYED_RESET_SEED    0
+
+#define KEY_MIN_DIGITS      16
+#define KEY_MAX_DIGITS      64
 
 #define LIBC_WORDS          31
 #define LIBC_DISTANCE       3
@@ -119,6 +134,35 @@ static const MyRngAlgorithm my_rng_algorithms[] = {
     { .name = "libc", .seed = libc_seed, .next = libc_next },
 };
 
+/**
+ * KeyedGenerator: the generator that a key selects
+ * @key: NULL without a key
+ * @key_size: bytes of @key
+ * @seed: the last seed
+ * @position: how many numbers were given since
+ */
+typedef struct KeyedGenerator {
+    uint8_t *key;
+    uint32_t key_size;
+    uint32_t seed;
+    uint64_t position;
+} KeyedGenerator;
+
+static uint32_t keyed_next(KeyedGenerator *g)
+{
+    uint8_t message[12];
+    uint8_t digest[32];
+    gsize size = sizeof(digest);
+    GHmac *hmac = g_hmac_new(G_CHECKSUM_SHA256, g->key, g->key_size);
+
+    stl_le_p(message, g->seed);
+    stq_le_p(message + 4, g->position++);
+    g_hmac_update(hmac, message, sizeof(message));
+    g_hmac_get_digest(hmac, digest, &size);
+    g_hmac_unref(hmac);
+    return ldl_le_p(digest);
+}
+
 struct MyRngState {
     PCIDevice parent_obj;
 
@@ -126,14 +170,37 @@ struct MyRngState {
     const MyRngAlgorithm *algorithm;
     char *algorithm_name;
     MyRngGenerator generator;
+    char *key_text;
+    KeyedGenerator keyed;
+    uint64_t reads;
+    uint64_t seeds;
 };
+
+static uint32_t my_rng_next(MyRngState *s)
+{
+    return s->keyed.key ? keyed_next(&s->keyed)
+                        : s->algorithm->next(&s->generator);
+}
+
+static void my_rng_seed(MyRngState *s, uint32_t seed)
+{
+    s->keyed.seed = seed;
+    s->keyed.position = 0;
+    s->algorithm->seed(&s->generator, seed);
+}
+
+static void my_rng_restart(MyRngState *s)
+{
+    my_rng_seed(s, s->keyed.key ? KEYED_RESET_SEED : MY_RNG_RESET_SEED);
+}
 
 static uint64_t my_rng_read(void *opaque, hwaddr addr, unsigned size)
 {
     MyRngState *s = opaque;
 
     if (addr == MY_RNG_REG_RNG && size == 4) {
-        return s->algorithm->next(&s->generator);
+        s->reads++;
+        return my_rng_next(s);
     }
 
     qemu_log_mask(LOG_GUEST_ERROR,
@@ -148,7 +215,8 @@ static void my_rng_write(void *opaque, hwaddr addr, uint64_t value,
     MyRngState *s = opaque;
 
     if (addr == MY_RNG_REG_SEED && size == 4) {
-        s->algorithm->seed(&s->generator, value);
+        s->seeds++;
+        my_rng_seed(s, value);
         return;
     }
 
@@ -196,6 +264,33 @@ static const MyRngAlgorithm *my_rng_find_algorithm(const char *name,
     return NULL;
 }
 
+/**
+ * my_rng_parse_key: take the key out of its hexadecimal text
+ *
+ * Returns false and sets @errp for a text that is no key.
+ */
+static bool my_rng_parse_key(const char *text, KeyedGenerator *g, Error **errp)
+{
+    size_t digits = strlen(text);
+
+    if (digits < KEY_MIN_DIGITS || digits > KEY_MAX_DIGITS || digits % 2 ||
+        strspn(text, "0123456789abcdefABCDEF") != digits) {
+        error_setg(errp, "my_rng: the key must be an even number of "
+                   "hexadecimal digits, %d to %d", KEY_MIN_DIGITS,
+                   KEY_MAX_DIGITS);
+        return false;
+    }
+
+    g_free(g->key);
+    g->key_size = digits / 2;
+    g->key = g_malloc(g->key_size);
+    for (size_t i = 0; i < g->key_size; i++) {
+        g->key[i] = g_ascii_xdigit_value(text[2 * i]) << 4 |
+                    g_ascii_xdigit_value(text[2 * i + 1]);
+    }
+    return true;
+}
+
 static void my_rng_realize(PCIDevice *pdev, Error **errp)
 {
     MyRngState *s = MY_RNG(pdev);
@@ -204,7 +299,10 @@ static void my_rng_realize(PCIDevice *pdev, Error **errp)
     if (!s->algorithm) {
         return;
     }
-    s->algorithm->seed(&s->generator, MY_RNG_RESET_SEED);
+    if (s->key_text && !my_rng_parse_key(s->key_text, &s->keyed, errp)) {
+        return;
+    }
+    my_rng_restart(s);
 
     memory_region_init_io(&s->mmio, OBJECT(s), &my_rng_ops, s, TYPE_MY_RNG,
                           MY_RNG_BAR_SIZE);
@@ -213,9 +311,7 @@ static void my_rng_realize(PCIDevice *pdev, Error **errp)
 
 static void my_rng_reset_enter(Object *obj, ResetType type)
 {
-    MyRngState *s = MY_RNG(obj);
-
-    s->algorithm->seed(&s->generator, MY_RNG_RESET_SEED);
+    my_rng_restart(MY_RNG(obj));
 }
 
 /* The stream is not trusted: @oldest indexes an array. */
@@ -225,6 +321,25 @@ static int my_rng_post_load(void *opaque, int version_id)
 
     return s->generator.oldest < LIBC_WORDS ? 0 : -EINVAL;
 }
+
+static bool my_rng_is_keyed(void *opaque)
+{
+    MyRngState *s = opaque;
+
+    return s->keyed.key;
+}
+
+static const VMStateDescription vmstate_my_rng_keyed = {
+    .name = TYPE_MY_RNG "/keyed",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = my_rng_is_keyed,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(keyed.seed, MyRngState),
+        VMSTATE_UINT64(keyed.position, MyRngState),
+        VMSTATE_END_OF_LIST()
+    }
+};
 
 static const VMStateDescription vmstate_my_rng = {
     .name = TYPE_MY_RNG,
@@ -236,6 +351,10 @@ static const VMStateDescription vmstate_my_rng = {
         VMSTATE_UINT32_ARRAY(generator.words, MyRngState, LIBC_WORDS),
         VMSTATE_UINT32(generator.oldest, MyRngState),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription * const []) {
+        &vmstate_my_rng_keyed,
+        NULL
     }
 };
 
@@ -256,14 +375,34 @@ static void my_rng_set_algorithm(Object *obj, const char *value, Error **errp)
     s->algorithm_name = g_strdup(value);
 }
 
+static void my_rng_set_key(Object *obj, const char *value, Error **errp)
+{
+    MyRngState *s = MY_RNG(obj);
+
+    if (DEVICE(obj)->realized) {
+        error_setg(errp, "my_rng: the key of a running device is fixed");
+        return;
+    }
+    g_free(s->key_text);
+    s->key_text = g_strdup(value);
+}
+
 static void my_rng_init(Object *obj)
 {
-    MY_RNG(obj)->algorithm_name = g_strdup(my_rng_algorithms[0].name);
+    MyRngState *s = MY_RNG(obj);
+
+    s->algorithm_name = g_strdup(my_rng_algorithms[0].name);
+    object_property_add_uint64_ptr(obj, "reads", &s->reads, OBJ_PROP_FLAG_READ);
+    object_property_add_uint64_ptr(obj, "seeds", &s->seeds, OBJ_PROP_FLAG_READ);
 }
 
 static void my_rng_finalize(Object *obj)
 {
-    g_free(MY_RNG(obj)->algorithm_name);
+    MyRngState *s = MY_RNG(obj);
+
+    g_free(s->algorithm_name);
+    g_free(s->key_text);
+    g_free(s->keyed.key);
 }
 
 /* QEMU 10.1 made the class data read-only. */
@@ -295,6 +434,10 @@ static void my_rng_class_init(ObjectClass *klass, MyRngClassData *data)
                                   my_rng_set_algorithm);
     object_class_property_set_description(klass, "algorithm",
                                           "Generator of the numbers: libc");
+    object_class_property_add_str(klass, "key", NULL, my_rng_set_key);
+    object_class_property_set_description(klass, "key",
+                                          "Secret of unguessable numbers, "
+                                          "16 to 64 hexadecimal digits");
 }
 
 static void my_rng_register_types(void)
