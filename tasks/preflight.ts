@@ -32,7 +32,7 @@ export async function preflight({ yes, signal }: PreflightOptions): Promise<void
 }
 
 /** Everything that any lab may need. */
-export const ALL_NEEDS = ['qemu', 'linux', 'programs', 'image', 'machine', 'sources'] as const;
+export const ALL_NEEDS = ['qemu', 'linux', 'programs', 'image', 'machine', 'sources', 'sandbox'] as const;
 
 async function provide(missing: readonly Tool[], consent: boolean, signal: AbortSignal): Promise<void> {
   if (!consent && !(await ask(missing))) throw missingError(missing);

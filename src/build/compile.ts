@@ -37,13 +37,27 @@ export async function compile(
   options: RunOptions,
   compilation: Compilation,
 ): Promise<Diagnostic[]> {
+  const env = { LC_ALL: 'C', ...options.env };
+  return await diagnosed(
+    (onLine) => run(file, args, { ...options, onLine, env }),
+    compilation,
+    options.onLine,
+  );
+}
+
+/** As `compile`, for a command that the caller starts: `execute` hands on each of its lines and throws as `run` does. */
+export async function diagnosed(
+  execute: (onLine: (line: string) => void) => Promise<unknown>,
+  compilation: Compilation,
+  listener: ((line: string) => void) | undefined,
+): Promise<Diagnostic[]> {
   const lines: string[] = [];
   const onLine = (line: string) => {
     if (lines.length < KEEP_LINES) lines.push(line);
-    options.onLine?.(line);
+    listener?.(line);
   };
   try {
-    await run(file, args, { ...options, onLine, env: { LC_ALL: 'C', ...options.env } });
+    await execute(onLine);
   } catch (error) {
     if (error instanceof LabError && error.code === 'run/failed')
       throw explain(error, [...lines, ...(await hiddenLines(compilation))], compilation);
@@ -102,7 +116,10 @@ function ofContributors(diagnostics: readonly Diagnostic[], { owner }: Compilati
 }
 
 /** Everything that tools print about files of a work tree, in terms of its contributions. */
-export function compilationOf(what: string, { src, build, contributed, blame }: WorkTree): Compilation {
+export function compilationOf(
+  what: string,
+  { src, build, contributed, blame }: Pick<WorkTree, 'src' | 'build' | 'contributed' | 'blame'>,
+): Compilation {
   const objects = new Map(
     [...contributed.keys()].flatMap((path) => objectNames(path).map((name) => [name, path])),
   );

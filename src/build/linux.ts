@@ -55,7 +55,7 @@ export interface Linux {
 const RECIPE = 1;
 
 /** The same inputs give the same bytes: no time, no user, no host, no state of a git repository around the tree. */
-const REPRODUCIBLE = {
+export const REPRODUCIBLE = {
   KBUILD_BUILD_TIMESTAMP: 'Thu Jan  1 00:00:00 UTC 1970',
   KBUILD_BUILD_VERSION: '1',
   KBUILD_BUILD_USER: 'lab',
@@ -92,20 +92,35 @@ export async function buildLinux(request: LinuxRequest, context: BuildContext): 
     },
     signal: context.step.signal,
     onWait: () => context.step.note('another command is building the same Linux; waiting for it'),
-    make: async (dir, log) => {
-      const key = { recipe: RECIPE, config: request.config, compiler };
-      await withWorkTree({ source, key, contributions }, context, async (tree) => {
-        const what = `Linux ${source.version}`;
-        const make = kernelMake(tree, what, log, context);
-        if (tree.interrupted) await dropUnfinished(tree.build);
-        await configure(tree, request.config, wanted, what, make);
-        const warnings = await build(tree, request.config, make, context);
+    make: (dir, log) =>
+      withBuiltLinux(request, log, context, async (tree, warnings, make) => {
         await collect(tree, dir, log, make, context);
         await keepWarnings(dir, warnings);
-      });
-    },
+      }),
   });
   return await describe(artifact, source.version);
+}
+
+/**
+ * Calls `use` with a work tree in which Linux has just been built, while nobody else uses the tree.
+ *
+ * @throws LabError `build/kconfig`, `build/compile`, `build/anchor`, `build/patch`, `build/failed`.
+ */
+export async function withBuiltLinux<T>(
+  request: LinuxRequest,
+  log: string,
+  context: BuildContext,
+  use: (tree: WorkTree, warnings: readonly Diagnostic[], make: Make) => Promise<T>,
+): Promise<T> {
+  const { source, config, contributions } = request;
+  const key = { recipe: RECIPE, config, compiler: await compilerVersion(context) };
+  const what = `Linux ${source.version}`;
+  return await withWorkTree({ source, key, contributions }, context, async (tree) => {
+    const make = kernelMake(tree, what, log, context);
+    if (tree.interrupted) await dropUnfinished(tree.build);
+    await configure(tree, config, await wantedConfig(request), what, make);
+    return await use(tree, await build(tree, config, make, context), make);
+  });
 }
 
 async function describe(

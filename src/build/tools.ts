@@ -3,7 +3,7 @@ import { run } from '../host/run.js';
 import type { Timeouts } from '../timeouts.js';
 
 /** What a tool is needed for. */
-export type Need = 'qemu' | 'linux' | 'programs' | 'image' | 'machine' | 'sources';
+export type Need = 'qemu' | 'linux' | 'programs' | 'image' | 'machine' | 'sources' | 'sandbox';
 
 export type ToolCheck =
   | { readonly program: string }
@@ -54,6 +54,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'pkg-config', check: { program: 'pkg-config' }, package: 'pkg-config', needed: ['qemu', 'linux'] },
   { name: 'GLib', check: { pkgConfig: 'glib-2.0' }, package: 'libglib2.0-dev', needed: ['qemu'] },
   { name: 'libslirp', check: { pkgConfig: 'slirp' }, package: 'libslirp-dev', needed: ['qemu'] },
+  { name: 'libseccomp', check: { pkgConfig: 'libseccomp' }, package: 'libseccomp-dev', needed: ['qemu'] },
   { name: 'zlib', check: { header: 'zlib.h' }, package: 'zlib1g-dev', needed: ['qemu'] },
   { name: 'libfdt', check: { header: 'libfdt.h' }, package: 'libfdt-dev', needed: ['qemu'] },
   { name: 'Python 3', check: { file: PYTHON }, package: 'python3', needed: ['qemu'] },
@@ -86,8 +87,9 @@ export const TOOLS: readonly Tool[] = [
   { name: 'xz', check: { program: 'xz' }, package: 'xz-utils', needed: ['sources'] },
   { name: 'dpkg-source', check: { program: 'dpkg-source' }, package: 'dpkg-dev', needed: ['sources'] },
   { name: 'mke2fs', check: { program: 'mke2fs' }, package: 'e2fsprogs', needed: ['image'] },
-  { name: 'unshare', check: { program: 'unshare' }, package: 'util-linux', needed: ['image'] },
-  { name: 'setpriv', check: { program: 'setpriv' }, package: 'util-linux', needed: ['machine'] },
+  { name: 'unshare', check: { program: 'unshare' }, package: 'util-linux', needed: ['image', 'sandbox'] },
+  { name: 'setpriv', check: { program: 'setpriv' }, package: 'util-linux', needed: ['machine', 'sandbox'] },
+  { name: 'bubblewrap', check: { program: 'bwrap' }, package: 'bubblewrap', needed: ['sandbox'] },
 ];
 
 export interface ProbeContext {

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly accept?: readonly number[];
   /** Niceness added to the child's. */
   readonly nice?: number;
+  /** Bytes of stdout and stderr together after which the group is killed. */
+  readonly maxOutput?: number;
 }
 
 export interface RunResult {
@@ -40,8 +42,8 @@ const TAIL = 20;
  * The whole group is killed on timeout, on abort, and when this process dies; nothing is left behind, and nobody
  * waits for grandchildren that hold the pipes.
  *
- * @throws LabError `run/missing`, `run/failed`, `run/timeout`, or `interrupted`; each names the command and carries
- *   its last lines and the path of its log.
+ * @throws LabError `run/missing`, `run/failed`, `run/timeout`, `run/output`, or `interrupted`; each names the command
+ *   and carries its last lines and the path of its log.
  */
 export async function run(file: string, args: readonly string[], options: RunOptions): Promise<RunResult> {
   const command = [file, ...args].map(quote).join(' ');
@@ -65,7 +67,7 @@ export async function run(file: string, args: readonly string[], options: RunOpt
 }
 
 interface Outcome {
-  readonly kind: 'exit' | 'timeout' | 'aborted' | 'missing';
+  readonly kind: 'exit' | 'timeout' | 'output' | 'aborted' | 'missing';
   readonly exitCode?: number | undefined;
   readonly signal?: string | undefined;
   readonly stdout: string;
@@ -95,14 +97,22 @@ async function execute(
     stderr: 'pipe',
   });
   const tail: string[] = [];
-  const streams = [child.stdout, child.stderr].map((stream) => collect(stream, options, log, tail));
+  let room = options.maxOutput ?? Number.POSITIVE_INFINITY;
+  const onBytes = (count: number) => {
+    room -= count;
+    if (room < 0) kill('output');
+  };
+  const streams = [child.stdout, child.stderr].map((stream) =>
+    collect(stream, options, { log, tail, onBytes }),
+  );
   if (options.input !== undefined) {
     child.stdin?.on('error', () => {}); // the program may end without reading its input; its exit code tells
     child.stdin?.end(options.input);
   }
   let kind: Outcome['kind'] = 'exit';
   const pid = child.pid;
-  const kill = (why: 'timeout' | 'aborted') => {
+  const kill = (why: 'timeout' | 'output' | 'aborted') => {
+    if (kind !== 'exit') return;
     kind = why;
     if (pid !== undefined) killGroup(pid);
     child.stdout?.destroy();
@@ -133,9 +143,9 @@ async function execute(
 function collect(
   stream: NodeJS.ReadableStream | null | undefined,
   options: RunOptions,
-  log: WriteStream | undefined,
-  tail: string[],
+  to: { log: WriteStream | undefined; tail: string[]; onBytes: (count: number) => void },
 ): { text(): string } {
+  const { log, tail } = to;
   const chunks: Buffer[] = [];
   let size = 0;
   const lines = new LineSplitter((line) => {
@@ -144,6 +154,7 @@ function collect(
     options.onLine?.(line);
   });
   stream?.on('data', (chunk: Buffer) => {
+    to.onBytes(chunk.length);
     log?.write(chunk);
     lines.push(chunk);
     chunks.push(chunk);
@@ -178,11 +189,13 @@ function failure(command: string, outcome: Outcome, options: RunOptions): LabErr
   const how =
     outcome.kind === 'timeout'
       ? `did not end within ${(options.timeout / 1000).toFixed(0)} s and was killed`
-      : outcome.signal !== undefined
-        ? `was killed by ${outcome.signal}`
-        : `failed with exit code ${outcome.exitCode}`;
+      : outcome.kind === 'output'
+        ? `printed more than ${options.maxOutput} bytes and was killed`
+        : outcome.signal !== undefined
+          ? `was killed by ${outcome.signal}`
+          : `failed with exit code ${outcome.exitCode}`;
   return new LabError({
-    code: outcome.kind === 'timeout' ? 'run/timeout' : 'run/failed',
+    code: outcome.kind === 'exit' ? 'run/failed' : `run/${outcome.kind}`,
     blame: 'host',
     fact: `${shorten(command)} ${how}`,
     evidence: outcome.tail,
