@@ -172,7 +172,11 @@ export interface DecodedCrash {
   readonly title: string;
   readonly lines: readonly string[];
   /** Frames that could be decoded; `code` is there for places in the hand-in. */
-  readonly frames: readonly { readonly symbol: string; readonly place?: string; readonly code?: CodeExcerpt }[];
+  readonly frames: readonly {
+    readonly symbol: string;
+    readonly place?: string;
+    readonly code?: CodeExcerpt;
+  }[];
 }
 
 export interface CodeExcerpt {

@@ -1,6 +1,7 @@
 import { cpus, release } from 'node:os';
 import type { CheckTarget, Outcome, Verdict } from '../lab/check.js';
 import type { MachineRecord } from '../machine/record.js';
+import { xml } from './render/text.js';
 
 /** The result of one run of a lab's checks. */
 export interface Report {
@@ -127,18 +128,4 @@ function testCase(lab: string, verdict: Verdict): string {
 
 function seconds(milliseconds: number): string {
   return (milliseconds / 1000).toFixed(3);
-}
-
-/** Escapes markup and replaces what XML 1.0 cannot hold (most control characters, lone surrogates). */
-function xml(text: string): string {
-  return (
-    text
-      .toWellFormed()
-      .replaceAll('&', '&amp;')
-      .replaceAll('<', '&lt;')
-      .replaceAll('>', '&gt;')
-      .replaceAll('"', '&quot;')
-      // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-      .replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/g, '\ufffd')
-  );
 }
