@@ -8,8 +8,11 @@ import { Stop } from './stop.js';
 import { record, type Transcript } from './transcript.js';
 
 export interface ConnectOptions {
+  /** With `dial`: only how the guest is called in messages. */
   readonly host: string;
   readonly port: number;
+  /** Opens a way to the SSH server other than TCP; undefined when there is none left. */
+  readonly dial?: (() => Socket | undefined) | undefined;
   readonly user: string;
   /** PEM text of the user's key. */
   readonly privateKey: string;
@@ -139,7 +142,9 @@ async function attempt(options: ConnectOptions, onSpoke: (() => void) | undefine
     signal: options.signal,
     fatal: options.fatal,
   });
-  const socket = connectTcp({ host: options.host, port: options.port, noDelay: true });
+  const { host, port } = options;
+  const socket = options.dial === undefined ? connectTcp({ host, port, noDelay: true }) : options.dial();
+  if (socket === undefined) throw unreachable(options, seen, 'can be dialled only so often, and was');
   const client = new ssh2.Client();
   socket.once('end', () => {
     seen.ended = true; // before ssh2 hears of it and reports an error of the protocol

@@ -22,7 +22,7 @@ import {
 import type { Accelerator, MachineFiles, MachineSpec } from '../machine/spec.js';
 import type { Timeouts } from '../timeouts.js';
 import { rememberBootable } from './bootable.js';
-import { connectTo, whenReady } from './connect.js';
+import { connectTo, loginOf, whenReady } from './connect.js';
 import { deploy, deployDigest } from './deploy.js';
 import { ensureDisk } from './disk.js';
 import { deadGuest } from './health.js';
@@ -169,7 +169,7 @@ async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promi
   await writeRecord(starting);
   try {
     const guest = await runStep(context, 'boot', upSteps.boot, async () => ({
-      value: await whenReady(machine, starting.sshPort, timeouts, context.signal),
+      value: await whenReady(machine, await loginOf(name, starting.sshPort), timeouts, context.signal),
       detail: `port ${starting.sshPort}`,
     }));
     await runStep(context, 'deploy', upSteps.deploy, async () => ({

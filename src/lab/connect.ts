@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fatalKinds } from '../console/kernel-trouble.js';
 import { LabError } from '../errors.js';
+import type { ConnectOptions } from '../guest/connection.js';
 import { connectWhenReady, Guest } from '../guest/guest.js';
 import { loadOrMakeKeyPair } from '../guest/keys.js';
 import type { Machine } from '../machine/machine.js';
@@ -32,7 +33,7 @@ export async function withGuest<T>(
   const fatal = guestDeath(record.name, over.signal);
   fatal.catch(() => {}); // the connection reports it
   try {
-    const options = { ...(await login(record.name, record.sshPort)), timeouts, signal, fatal };
+    const options = { ...(await loginOf(record.name, record.sshPort)), timeouts, signal, fatal };
     await using guest = await Guest.connect(options);
     return await use(guest);
   } finally {
@@ -46,7 +47,7 @@ export async function connectTo(
   timeouts: Timeouts,
   signal: AbortSignal,
 ): Promise<Guest> {
-  return await Guest.connect({ ...(await login(record.name, record.sshPort)), timeouts, signal });
+  return await Guest.connect({ ...(await loginOf(record.name, record.sshPort)), timeouts, signal });
 }
 
 /**
@@ -55,7 +56,7 @@ export async function connectTo(
  */
 export async function whenReady(
   machine: Machine,
-  port: number,
+  login: Login,
   timeouts: Timeouts,
   signal: AbortSignal,
 ): Promise<Guest> {
@@ -73,7 +74,7 @@ export async function whenReady(
   fatal.catch(() => {}); // also seen by connectWhenReady; when that has ended, nobody listens any more
   try {
     return await connectWhenReady({
-      ...(await login(machine.name, port)),
+      ...login,
       ready: listening,
       fatal,
       deadline: timeouts.boot,
@@ -85,7 +86,11 @@ export async function whenReady(
   }
 }
 
-async function login(name: string, port: number) {
+/** How the guest of a machine is reached. */
+export type Login = Pick<ConnectOptions, 'host' | 'port' | 'dial' | 'user' | 'privateKey' | 'hostKey'>;
+
+/** The login of a machine that `lab up` has made, or is making. */
+export async function loginOf(name: string, port: number): Promise<Login> {
   const dir = machineFolder(name);
   const client = await clientKeys();
   const host = await loadOrMakeKeyPair(dir, 'host_key');

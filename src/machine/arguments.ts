@@ -32,8 +32,9 @@ export function qemuArguments(spec: MachineSpec, files: MachineFiles): string[] 
     ...spec.profile.before.flatMap((device) => ['-device', device]),
     ...spec.devices.flatMap((device) => ['-device', device]),
     ...lateDisk(spec),
-    ...serial(files),
-    ...monitors(files),
+    ...serial(spec, files),
+    ...monitors(spec, files),
+    ...(spec.sealed?.arguments ?? []),
     ...Object.entries(spec.firmwareFiles).flatMap(([name, file]) => [
       '-fw_cfg',
       `name=opt/lab/${name},file=${comma(file)}`,
@@ -58,10 +59,11 @@ function acceleration({ accelerator }: MachineSpec): string[] {
   return accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg', '-cpu', 'max'];
 }
 
-function network({ profile, sshPort }: MachineSpec): string[] {
+function network({ profile, sshPort, sealed }: MachineSpec): string[] {
   const model = profile.nic === 'e1000' ? 'e1000' : 'virtio-net-pci';
+  const forward = `hostfwd=tcp:127.0.0.1:${sealed?.sshPort ?? sshPort}-:22`;
   return [
-    ...['-netdev', `user,id=net0,hostfwd=tcp:127.0.0.1:${sshPort}-:22`],
+    ...['-netdev', `user,id=net0,${sealed === undefined ? '' : 'restrict=on,'}${forward}`],
     ...['-device', `${model},netdev=net0,romfile=`],
   ];
 }
@@ -76,7 +78,11 @@ function lateDisk({ profile }: MachineSpec): string[] {
   return profile.disk === 'virtio' ? ['-device', 'virtio-blk-pci,drive=disk0'] : [];
 }
 
-function serial({ dir, sockets }: MachineFiles): string[] {
+function serial({ sealed }: MachineSpec, { dir, sockets }: MachineFiles): string[] {
+  if (sealed !== undefined) {
+    const path = comma(join(dir, fileNames.console));
+    return ['-chardev', `file,id=console,path=${path},append=on`, '-serial', 'chardev:console'];
+  }
   const log = `logfile=${comma(join(dir, fileNames.console))},logappend=off`;
   const path = comma(join(sockets, fileNames.consoleSocket));
   return [
@@ -85,11 +91,15 @@ function serial({ dir, sockets }: MachineFiles): string[] {
   ];
 }
 
-function monitors({ sockets }: MachineFiles): string[] {
+function monitors({ sealed }: MachineSpec, { sockets }: MachineFiles): string[] {
   const path = comma(join(sockets, fileNames.monitorSocket));
-  return [
+  const launcher = [
     ...['-chardev', `socket,id=launcher,fd=${MONITOR_FD}`],
     ...['-mon', 'chardev=launcher,mode=control'],
+  ];
+  if (sealed !== undefined) return launcher;
+  return [
+    ...launcher,
     ...['-chardev', `socket,id=qmp,path=${path},server=on,wait=off`],
     ...['-mon', 'chardev=qmp,mode=control'],
   ];

@@ -31,18 +31,18 @@ export async function launch(
 ): Promise<Machine> {
   await prepareFolder(files);
   const args = qemuArguments(spec, files);
-  await writeFile(join(files.dir, 'qemu.sh'), commandLine(spec.qemu.binary, args), { mode: 0o755 });
+  await writeFile(join(files.dir, 'qemu.sh'), commandLine(spec, args), { mode: 0o755 });
   const qmpLog = createWriteStream(join(files.dir, 'qmp.log'));
   const consoleLog = new ConsoleLog(join(files.dir, fileNames.console), 0);
   const qemu = await spawnMachine(spec, args, files);
   try {
-    const [channel] = qemu.channels as [Duplex];
+    const [channel, ...relays] = qemu.channels as [Duplex, ...Duplex[]];
     const monitor = await Monitor.attach(channel, {
       timeouts,
       signal,
       log: (direction, line) => void qmpLog.write(`${direction} ${line}\n`),
     });
-    return new Machine({ spec, files, monitor, consoleLog, qemu: qemu.process, qmpLog, timeouts });
+    return new Machine({ spec, files, monitor, consoleLog, qemu: qemu.process, relays, qmpLog, timeouts });
   } catch (error) {
     const exit = await qemu.kill();
     await consoleLog.close();
@@ -61,8 +61,12 @@ async function prepareFolder(files: MachineFiles): Promise<void> {
 }
 
 /** A script that shows, and on a descriptor-less monitor runs, exactly what we ran. */
-function commandLine(binary: string, args: readonly string[]): string {
-  return `#!/bin/sh\n# descriptor ${MONITOR_FD} is the launcher's monitor\n${[binary, ...args].map(quote).join(' ')}\n`;
+function commandLine({ sealed, qemu }: MachineSpec, args: readonly string[]): string {
+  const jail = sealed === undefined ? [] : ['# it ran confined; the jail is not part of this script'];
+  const command = [qemu.binary, ...args].map(quote).join(' ');
+  return ['#!/bin/sh', `# descriptor ${MONITOR_FD} is the launcher's monitor`, ...jail, command, ''].join(
+    '\n',
+  );
 }
 
 /** QEMU may outlive us, so its output goes to a file. */
@@ -74,7 +78,8 @@ async function spawnMachine(
   const log = join(files.dir, fileNames.output);
   const output = await open(log, 'w');
   const sink = { stdio: output.fd, lines: () => lastLines(log) };
-  const qemu = spawnQemu([spec.qemu.binary, ...args], sink, 1);
+  const { wrap = [], relays = 0 } = spec.sealed ?? {};
+  const qemu = spawnQemu([...wrap, spec.qemu.binary, ...args], sink, 1 + relays);
   await output.close();
   return qemu;
 }

@@ -1,4 +1,5 @@
 import type { WriteStream } from 'node:fs';
+import type { Duplex } from 'node:stream';
 import { LabError } from '../errors.js';
 import { killGroup } from '../host/run.js';
 import type { Monitor } from '../monitor/monitor.js';
@@ -30,6 +31,8 @@ export interface MachineParts {
   readonly consoleLog: ConsoleLog;
   readonly qemu: QemuProcess;
   readonly qmpLog?: WriteStream;
+  /** Of a sealed machine: sockets that lead to the guest's SSH server, each good for one connection. */
+  readonly relays?: readonly Duplex[];
   readonly timeouts: Timeouts;
 }
 
@@ -45,6 +48,7 @@ export class Machine implements AsyncDisposable {
   readonly pid: number;
   readonly exited: Promise<QemuExit>;
   readonly #parts: MachineParts;
+  readonly #relays: Duplex[];
   #over = false;
 
   constructor(parts: MachineParts) {
@@ -55,6 +59,13 @@ export class Machine implements AsyncDisposable {
     this.consoleLog = parts.consoleLog;
     this.pid = parts.qemu.pid;
     this.exited = parts.qemu.exited;
+    this.#relays = [...(parts.relays ?? [])];
+    for (const relay of this.#relays) relay.on('error', () => {}); // of a jail that ended before it was used
+  }
+
+  /** A way to a sealed machine's SSH server that nobody has used yet; undefined when all are used up. */
+  takeRelay(): Duplex | undefined {
+    return this.#relays.shift();
   }
 
   get console() {
@@ -115,6 +126,7 @@ export class Machine implements AsyncDisposable {
     await this.monitor.close();
     await this.consoleLog.close();
     this.#parts.qmpLog?.end();
+    for (const relay of this.#parts.relays ?? []) relay.destroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

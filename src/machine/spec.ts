@@ -42,6 +42,20 @@ export interface MachineSpec {
   readonly sshPort: number;
   /** `fw_cfg` items: name below `opt/lab/` → host file. */
   readonly firmwareFiles: Readonly<Record<string, string>>;
+  /** Present for a machine that runs code nobody trusts. */
+  readonly sealed?: Sealed;
+}
+
+/** A machine without sockets on the host: what belongs to it comes through inherited descriptors and given files. */
+export interface Sealed {
+  /** Command put before QEMU's own. */
+  readonly wrap: readonly string[];
+  /** Descriptors, from 4 on, that are carried to the guest's SSH server. */
+  readonly relays: number;
+  /** Where QEMU forwards to the guest's SSH server, on the loopback of QEMU's own network. */
+  readonly sshPort: number;
+  /** Further arguments of QEMU. */
+  readonly arguments: readonly string[];
 }
 
 /** Files of one live machine. */
