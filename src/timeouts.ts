@@ -41,6 +41,8 @@ const base = {
   unpackSource: 900_000,
   /** A host tool that only prints something. */
   hostTool: 30_000,
+  /** Reading one hand-in: gigabytes of build products in an archive are passed over at 100 MB/s. */
+  intake: 180_000,
   /** Building QEMU or Linux from nothing. */
   build: 3_600_000,
   /** Building one module or program. */

@@ -21,7 +21,12 @@ export interface TarMember {
   /** As it stands in the archive: not to be trusted. */
   readonly path: string;
   readonly kind: 'file' | 'folder' | 'other';
+  /** What the archive calls it: `SymbolicLink`, `CharacterDevice`, … */
+  readonly type: string;
+  /** Target of a link; not to be trusted either. */
+  readonly target?: string;
   readonly mode: number;
+  readonly mtime?: Date;
   readonly size: number;
   readonly body: () => AsyncGenerator<Buffer>;
 }
@@ -110,7 +115,9 @@ export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<Ta
       const end = bytes.at + size + paddingOf(size);
       const kind = KINDS.get(header.type) ?? 'other';
       const mode = header.mode ?? 0o644;
-      yield { path: path ?? header.path ?? '', mode, size, kind, body: () => bytes.chunks(size) };
+      const { type, mtime, linkpath: target } = header;
+      const more = { ...(mtime === undefined ? {} : { mtime }), ...(target ? { target } : {}) };
+      yield { path: path ?? header.path ?? '', mode, size, kind, type, ...more, body: () => bytes.chunks(size) };
       path = undefined;
       for await (const _ of bytes.chunks(end - bytes.at)); // what the reader left, and the padding
     }
