@@ -29,9 +29,12 @@ export function classOf(size: number): GradeReport {
   return { ...fixture('good'), submissions };
 }
 
-/** The hostile report with `text` in every place where a submission's own text may stand. */
+/** A report that has every part, with `text` in place of all text. */
 export function poisoned(text: string): GradeReport {
-  const report = fixture('crashed');
+  const { late } = only(fixture('late')).marks;
+  const hostile = only(fixture('hostile'));
+  const marks = { ...hostile.marks, ...(late === undefined ? {} : { late }) };
+  const report = { ...fixture('canary-failed'), submissions: [{ ...hostile, marks }] };
   const keep = new Set(['schema', 'outcome', 'blame', 'when', 'started', 'deadline', 'handedIn']);
   const poison = (value: unknown, key = ''): unknown => {
     if (typeof value === 'string') return keep.has(key) ? value : text;

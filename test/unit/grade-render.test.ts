@@ -24,8 +24,8 @@ const hostile = fc
 describe('visible', () => {
   test.each([
     ['\x1b[1;31mred\x1b[0m', 'red'],
-    ['\x1b]0;title\x07', '␛]0;title␇'],
-    ['a\r\nb\rc', 'a\nb␍c'],
+    ['\x1b]0;title\x07', '^[]0;title^G'],
+    ['a\r\nb\rc', 'a\nb^Mc'],
     ['\u202eabc\ufeff', '<U+202E>abc<U+FEFF>'],
     ['tab\tand\nline', 'tab\tand\nline'],
   ])('%j → %j', (text, expected) => {

@@ -2,6 +2,7 @@ import type { CodeExcerpt } from '../grade-report.js';
 import { oneLine, shorten, visible, visibleLines } from './text.js';
 
 const MOST_LINES = 60;
+const MOST_IN_BLOCK = 400;
 const MOST_IN_LINE = 600;
 
 /** Any text as one line of Markdown that shows exactly that text: no markup, links, images or HTML come out of it. */
@@ -27,9 +28,7 @@ export function span(text: string, most = MOST_IN_LINE): string {
 
 /** Any lines as a fenced block. Nothing in them can end it. */
 export function block(texts: readonly string[], language = ''): string[] {
-  const all = visibleLines(texts);
-  const lines = all.slice(0, MOST_LINES);
-  if (all.length > MOST_LINES) lines.push(`… (${all.length - MOST_LINES} more lines)`);
+  const lines = visibleLines(texts, MOST_IN_BLOCK, MOST_LINES);
   const ticks = fence(lines.join('\n'), 3);
   return [`${ticks}${language}`, ...lines, ticks];
 }

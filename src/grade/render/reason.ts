@@ -45,7 +45,7 @@ export function alarmsOf({ host, canaries, submissions }: GradeReport): Alarm[] 
     },
     ...sick.map(({ when, outcome, fact }) => ({
       title: `The reference solution did not pass at the ${when}`,
-      text: `${WORDS[outcome]}${fact === undefined ? '' : `: ${fact}`}. What submissions lost may be the fault of this host: repair it and grade again.`,
+      text: `Outcome: ${WORDS[outcome]}${fact === undefined ? '' : `, ${fact}`}. What submissions lost may be the fault of this host: repair it and grade again.`,
     })),
     canaries.length === 0 && {
       title: 'The reference solution was not graded',

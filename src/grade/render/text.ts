@@ -9,20 +9,20 @@ const CONTROL = /[\x00-\x08\x0b-\x1f\x7f]/g;
 const INVISIBLE = /[\x80-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufffe\uffff]/g;
 
 /**
- * Shows every character: terminal colours are dropped, other control characters become their pictures (`␛`), those
- * that reorder or hide text become `<U+202E>`. Tabs and newlines stay.
+ * Shows every character: terminal colours are dropped, other control characters become `^[` and the like, those that
+ * reorder or hide text become `<U+202E>`. Tabs and newlines stay.
  */
 export function visible(text: string): string {
   return text
     .toWellFormed()
     .replace(CURSOR, '')
     .replaceAll('\r\n', '\n')
-    .replace(CONTROL, (character) => picture(character.charCodeAt(0)))
+    .replace(CONTROL, (character) => caret(character.charCodeAt(0)))
     .replace(INVISIBLE, (character) => codePoint(character.charCodeAt(0)));
 }
 
-function picture(code: number): string {
-  return code === 0x7f ? '\u2421' : String.fromCharCode(0x2400 + code);
+function caret(code: number): string {
+  return `^${String.fromCharCode(code ^ 0x40)}`;
 }
 
 function codePoint(code: number): string {
@@ -41,9 +41,11 @@ export function shorten(text: string, most: number): string {
   return `${characters.slice(0, most).join('')}… (${characters.length - most} more characters)`;
 }
 
-/** All lines of some texts, each visible and of bounded length. */
-export function visibleLines(texts: readonly string[], most = 400): string[] {
-  return texts.flatMap((text) => visible(text).split('\n')).map((line) => shorten(line, most));
+/** All lines of some texts, visible: at most `lines` of them, each of at most `most` characters. */
+export function visibleLines(texts: readonly string[], most: number, lines: number): string[] {
+  const all = texts.flatMap((text) => visible(text).split('\n'));
+  const kept = all.slice(0, lines).map((line) => shorten(line, most));
+  return all.length <= lines ? kept : [...kept, `… (${all.length - lines} more lines)`];
 }
 
 /** Escapes markup of XML and HTML; what XML 1.0 cannot hold (control characters, lone surrogates) is replaced. */
@@ -66,8 +68,9 @@ export function number(value: number): string {
   return String(Math.round(value * 100) / 100);
 }
 
-/** Milliseconds for people: `0.4 s`, `12.1 s`, `3 min 20 s`. */
+/** Milliseconds for people: `41 ms`, `12.1 s`, `3 min 20 s`. */
 export function time(milliseconds: number): string {
+  if (Math.abs(milliseconds) < 1000) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
   if (seconds < 60) return `${seconds.toFixed(1)} s`;
   const whole = Math.round(seconds);
