@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Readable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type Blame, LabError } from '../errors.js';
@@ -45,7 +46,9 @@ const MONITOR_FD = 4;
  *   `machine/start-crashed`, `machine/start-timeout`, each with QEMU's last lines; `interrupted`.
  */
 export async function launchBare(spec: BareSpec, options: BareOptions): Promise<BareMachine> {
-  const { timeouts, signal, blame = 'submission' } = options;
+  const { timeouts, blame = 'submission' } = options;
+  const signal = AbortSignal.any([options.signal]);
+  setMaxListeners(0, signal); // each register access in flight listens
   const command = [...(spec.wrap ?? []), spec.qemu.binary, ...bareArguments(spec)];
   const qemu = spawnQemu(command, new Tail(timeouts), 2);
   const [registers, control] = qemu.channels;
@@ -58,7 +61,8 @@ export async function launchBare(spec: BareSpec, options: BareOptions): Promise<
     blame,
   });
   try {
-    const monitor = await Monitor.attach(control, { timeouts, signal, blame });
+    const quick = { ...timeouts, qmpCommand: timeouts.qtestCommand };
+    const monitor = await Monitor.attach(control, { timeouts: quick, signal, blame });
     return new BareMachine(spec, qemu, qtest, monitor);
   } catch (error) {
     await qtest.close();
@@ -158,7 +162,7 @@ function notSpawned([program]: readonly string[], exit: QemuExit): LabError {
 
 function startFailure(error: unknown, exit: QemuExit, blame: Blame): unknown {
   const code = error instanceof LabError ? error.code : undefined;
-  const evidence = exit.lines.length === 0 ? ['(QEMU printed nothing)'] : exit.lines;
+  const evidence = exit.lines;
   const next = 'read what QEMU says, and look at the realize function of the device';
   if (code === 'monitor/timeout') {
     const fact = 'QEMU did not come up in time: it hangs while it makes the devices';

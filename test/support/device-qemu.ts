@@ -1,0 +1,103 @@
+import { execFile } from 'node:child_process';
+import { access, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { cacheRoot, packageRoot } from '../../src/host/paths.js';
+
+const call = promisify(execFile);
+
+/** The cache of the user, whatever a test sets later. */
+const cache = cacheRoot();
+
+export const DEVICE_SOURCE = join(packageRoot, 'patches/my-rng/device/my-rng.c');
+
+/** QEMU's type name of a variant. */
+export const deviceType = (name: string) => (name === 'reference' ? 'my_rng' : `my_rng_${name}`);
+
+/** A QEMU built by the cache's work tree, from which others can be linked; undefined when there is none. */
+export interface BuiltTree {
+  readonly build: string;
+  readonly dataDirs: readonly string[];
+}
+
+export async function findBuiltTree(): Promise<BuiltTree | undefined> {
+  const shares = await children(join(cache, 'artifacts/qemu'), 'share/bios-256k.bin');
+  const builds = await children(join(cache, 'work'), 'build/libcommon.a.p/hw_misc_my-rng.c.o');
+  const [share] = shares;
+  const [build] = builds;
+  if (share === undefined || build === undefined) return undefined;
+  return { build: join(build, 'build'), dataDirs: [join(share, 'share')] };
+}
+
+/**
+ * Links one QEMU that has, besides `my_rng` as it stands in the repository, a device `my_rng_<name>` for each variant
+ * of its source. Nothing is written to the work tree.
+ */
+export async function linkVariants(
+  tree: BuiltTree,
+  variants: ReadonlyMap<string, string>,
+  to: string,
+): Promise<string> {
+  const { compile, link } = await buildCommands(tree);
+  const sources = new Map([['reference', await readFile(DEVICE_SOURCE, 'utf8')], ...variants]);
+  const objects: string[] = [];
+  const queue = [...sources];
+  const worker = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const [name, text] = next;
+      const source = join(to, `${name}.c`);
+      const object = join(to, `${name}.o`);
+      await writeFile(
+        source,
+        text.replace(/^#define TYPE_MY_RNG .*$/m, `#define TYPE_MY_RNG "${deviceType(name)}"`),
+      );
+      const [program = '', ...args] = compile.map((word) =>
+        word === SOURCE ? source : word === OBJECT ? object : word,
+      );
+      await call(
+        program,
+        [...args.filter((word) => word !== '-MD'), name === 'reference' ? '-Werror' : '-w'],
+        { cwd: tree.build },
+      );
+      objects.push(object);
+    }
+  };
+  await Promise.all([worker(), worker()]);
+  const binary = join(to, 'qemu-system-x86_64');
+  const words = link.flatMap((word) => (word === OBJECT ? objects : word === PROGRAM ? [binary] : [word]));
+  const [program = '', ...args] = words;
+  await call(program, args, { cwd: tree.build });
+  return binary;
+}
+
+const SOURCE = '../src/hw/misc/my-rng.c';
+const OBJECT = 'libcommon.a.p/hw_misc_my-rng.c.o';
+const PROGRAM = 'qemu-system-x86_64';
+
+/** The two command lines as ninja has them, response files spelled out. */
+async function buildCommands({ build }: BuiltTree): Promise<{ compile: string[]; link: string[] }> {
+  const { stdout } = await call('ninja', ['-t', 'compdb', '-x'], { cwd: build, maxBuffer: 2 ** 28 });
+  const steps = JSON.parse(stdout) as { output: string; command: string }[];
+  const words = (output: string) => {
+    const command = steps.find((step) => step.output === output)?.command;
+    if (command === undefined) throw new Error(`ninja has no step for ${output}`);
+    return command.split(/\s+/);
+  };
+  const compile = words(OBJECT);
+  for (const option of ['-MQ', '-MF']) compile.splice(compile.indexOf(option), 2);
+  return { compile, link: words(PROGRAM) };
+}
+
+async function children(folder: string, having: string): Promise<string[]> {
+  const names = await readdir(folder).catch(() => []);
+  const found = await Promise.all(
+    names.map(async (name) => {
+      const path = join(folder, name);
+      return await access(join(path, having)).then(
+        () => [path],
+        () => [],
+      );
+    }),
+  );
+  return found.flat();
+}
