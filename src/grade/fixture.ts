@@ -1,0 +1,129 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { LabError } from '../errors.js';
+import { packageRoot } from '../host/paths.js';
+import type { Entry, MakeOptions } from './fixture-entry.js';
+import { extraEntry } from './fixture-extra.js';
+import { pack } from './fixture-pack.js';
+import { renderPart } from './fixture-patch.js';
+import {
+  type FixtureFile,
+  type FixtureKind,
+  type FixtureLayout,
+  fixtureSchemas,
+  layoutSchema,
+} from './fixture-schema.js';
+import { editsOf, modifiedTree, readSources, sourceOf } from './fixture-sources.js';
+
+/** A hand-in written by us, with the outcome that grading it must have. */
+export interface Fixture extends FixtureFile {
+  readonly name: string;
+  readonly kind: FixtureKind;
+  readonly dir: string;
+  readonly base: string;
+  readonly layout: FixtureLayout;
+}
+
+/** Host paths of the unpacked sources that hand-ins are made against. */
+export interface PristineTrees {
+  readonly qemu: string;
+  readonly linux: string;
+}
+
+/**
+ * All fixtures of a lab, `patches/<lab>/submissions/{good,bad,hostile}/<name>/`, by kind and name.
+ *
+ * @throws LabError `fixture/invalid` with every fault of the first file that has one.
+ */
+export async function listFixtures(labName: string): Promise<Fixture[]> {
+  const root = join(packageRoot, 'patches', labName, 'submissions');
+  const base = join(root, 'base');
+  const layout = await readChecked(join(base, 'layout.json'), layoutSchema);
+  const kinds = Object.keys(fixtureSchemas) as FixtureKind[];
+  const perKind = await Promise.all(
+    kinds.map(async (kind) => {
+      const names = (await readdir(join(root, kind))).sort();
+      return await Promise.all(
+        names.map((name) => readFixture({ name, kind, dir: join(root, kind, name), base, layout })),
+      );
+    }),
+  );
+  return perKind.flat();
+}
+
+/**
+ * Writes the hand-in into the folder `into`: a folder of the fixture's name, or a file with an ending.
+ *
+ * The bytes depend only on the fixture, the pristine trees and the versions of git, diff and xz. Nothing of it is run.
+ *
+ * @returns its path.
+ * @throws LabError `fixture/invalid`, `build/anchor`, `run/…`.
+ */
+export async function makeHandIn(
+  fixture: Fixture,
+  trees: PristineTrees,
+  into: string,
+  options: MakeOptions,
+): Promise<string> {
+  const { handIn, layout } = fixture;
+  const sources = await readSources(fixture);
+  const entries: Entry[] = [];
+  for (const name of ['device', 'driver'] as const) {
+    const tree = await modifiedTree(fixture, name, sources, trees[layout.parts[name].project]);
+    const edits = editsOf(fixture, `${name}.patch`);
+    entries.push(
+      ...(await renderPart({ layout: layout.parts[name], handIn: handIn[name], tree, edits }, options)),
+    );
+  }
+  for (const name of layout.loose.filter((source) => !fixture.drop.includes(source))) {
+    entries.push({ path: name, data: Buffer.from(sourceOf(sources, name, fixture.name)) });
+  }
+  for (const file of handIn.extra)
+    entries.push(extraEntry(file, (name) => sourceOf(sources, name, fixture.name)));
+  const folders = handIn.wrap.length === 0 ? [''] : handIn.wrap.map((folder) => `${folder}/`);
+  const placed = folders.flatMap((folder) =>
+    entries.map((entry) => ({ ...entry, path: folder + entry.path })),
+  );
+  return await pack(handIn.form, placed, join(into, handIn.name ?? fixture.name), options);
+}
+
+type Place = Pick<Fixture, 'name' | 'kind' | 'dir' | 'base' | 'layout'>;
+
+async function readFixture(place: Place): Promise<Fixture> {
+  const path = join(place.dir, 'fixture.json');
+  const file: FixtureFile = await readChecked(path, fixtureSchemas[place.kind]);
+  const { lines } = place.layout;
+  const wanted = new Set(lines);
+  const faults = [
+    ...lines.filter((id) => !(id in file.expect)).map((id) => `expect: no outcome for ${id}`),
+    ...Object.keys(file.expect)
+      .filter((id) => !wanted.has(id))
+      .map((id) => `expect: unknown line ${id}`),
+    ...(file.breaks ?? []).filter((id) => !wanted.has(id)).map((id) => `breaks: unknown line ${id}`),
+  ];
+  if (faults.length > 0) throw invalid(path, faults);
+  return { ...file, ...place };
+}
+
+async function readChecked<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, 'utf8'));
+  } catch (cause) {
+    throw invalid(path, [String(cause)]);
+  }
+  const result = schema.safeParse(json);
+  if (!result.success) throw invalid(path, z.prettifyError(result.error).split('\n'));
+  return result.data;
+}
+
+function invalid(path: string, evidence: readonly string[]): LabError {
+  return new LabError({
+    code: 'fixture/invalid',
+    blame: 'user',
+    fact: `${path} does not describe a fixture`,
+    evidence,
+    next: 'correct the file',
+  });
+}
