@@ -73,6 +73,7 @@ describe('the page', () => {
       '<ins class="row">+run_command(&#39;true&#39;, check: true)</ins>',
       '<del class="row">-# end</del>',
       'href="./evidence/grace-hopper/booted/console.log"',
+      '<code class="command">./lab replay evidence/grace-hopper</code>',
       './lab replay evidence/grace-hopper --line driver-safe-transfer',
       '2 days late, times 0.8: 9.6',
       'whose result this is',

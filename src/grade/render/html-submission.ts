@@ -50,7 +50,12 @@ ${late && html`<dt>Handed in</dt><dd>${late.handedIn} (${late.source}), deadline
 <dt>Input</dt><dd><code>${input}</code>, sha256 <code>${digest}</code></dd>
 ${sameAs !== undefined && html`<dt>Identical</dt><dd>to <strong>${sameAs}</strong>, whose result this is</dd>`}
 <dt>Evidence</dt><dd>${linkBelow(folder, folder)}</dd>
+<dt>Run again</dt><dd><code class="command">./lab replay ${shellWord(folder)}</code></dd>
 </dl>`;
+}
+
+function shellWord(text: string): string {
+  return /^[\w./@%+:-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function gradedLine(line: GradedLine): Markup {
