@@ -13,7 +13,7 @@ import { DeviceOracle, glibcOracle, keyedOracle } from '../../src/labs/my-rng/gr
 import { type BareMachine, type BareSpec, launchBare } from '../../src/machine/bare.js';
 import { scaled } from '../../src/timeouts.js';
 import { DEVICE_SOURCE, deviceType, findBuiltTree, linkVariants } from '../support/device-qemu.js';
-import { deadlyVariants, deviceVariants, variantSource } from '../support/device-variants.js';
+import { deadlyVariants, deviceVariants, timedVariants, variantSource } from '../support/device-variants.js';
 import { useTempFolder } from '../support/temp.js';
 
 const tree = await findBuiltTree();
@@ -30,7 +30,10 @@ beforeAll(async () => {
   const reference = await readFile(DEVICE_SOURCE, 'utf8');
   const edits = Object.entries(deviceVariants).map(([name, variant]) => [name, variant.edits] as const);
   const sources = new Map(
-    [...edits, ...Object.entries(deadlyVariants)].map(([name, all]) => [name, variantSource(reference, all)]),
+    [...edits, ...Object.entries({ ...timedVariants, ...deadlyVariants })].map(([name, all]) => [
+      name,
+      variantSource(reference, all),
+    ]),
   );
   qemu = { binary: await linkVariants(tree, sources, folder.path), dataDirs: tree.dataDirs };
 }, 240_000);
@@ -96,6 +99,15 @@ describe.skipIf(tree === undefined)(`the bare lane${why}`, () => {
       expect(fact).toBeTruthy();
       expect(evidence.length).toBeGreaterThan(0);
     }
+  });
+});
+
+describe.skipIf(tree === undefined)(`a device that goes by the clock${why}`, () => {
+  const names = Object.keys(timedVariants).flatMap((name) => Array<string>(6).fill(name));
+  test.concurrent.each(names)('%s fails one line, at whatever time', async (name) => {
+    const { lines } = await lane(name);
+    expect(Object.values(against(lines['device-repeat-seed']))).toContain('failed');
+    expect(against(lines['device-registers'])).toEqual({});
   });
 });
 

@@ -22,7 +22,7 @@ export interface BuiltTree {
 
 export async function findBuiltTree(): Promise<BuiltTree | undefined> {
   const shares = await children(join(cache, 'artifacts/qemu'), 'share/bios-256k.bin');
-  const builds = await children(join(cache, 'work'), 'build/libcommon.a.p/hw_misc_my-rng.c.o');
+  const builds = await children(join(cache, 'work'), `build/${PROGRAM}`, `build/${OBJECT}`);
   const [share] = shares;
   const [build] = builds;
   if (share === undefined || build === undefined) return undefined;
@@ -88,12 +88,12 @@ async function buildCommands({ build }: BuiltTree): Promise<{ compile: string[];
   return { compile, link: words(PROGRAM) };
 }
 
-async function children(folder: string, having: string): Promise<string[]> {
+async function children(folder: string, ...having: string[]): Promise<string[]> {
   const names = await readdir(folder).catch(() => []);
   const found = await Promise.all(
     names.map(async (name) => {
       const path = join(folder, name);
-      return await access(join(path, having)).then(
+      return await Promise.all(having.map((part) => access(join(path, part)))).then(
         () => [path],
         () => [],
       );

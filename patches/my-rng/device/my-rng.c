@@ -352,7 +352,7 @@ static const VMStateDescription vmstate_my_rng = {
         VMSTATE_UINT32(generator.oldest, MyRngState),
         VMSTATE_END_OF_LIST()
     },
-    .subsections = (const VMStateDescription * const []) {
+    .subsections = (const VMStateDescription * []) {
         &vmstate_my_rng_keyed,
         NULL
     }

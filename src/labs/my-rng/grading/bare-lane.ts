@@ -47,6 +47,11 @@ export class BareLane implements AsyncDisposable {
     this.#seeds = chooseSeeds(options.nonce);
   }
 
+  /** Whether the same seed has always given the same sequence, as far as is known. */
+  get repeats(): boolean {
+    return this.#learnt.repeats;
+  }
+
   async run(check: BareCheck, firstOfLine: boolean): Promise<GradedCheck> {
     const started = performance.now();
     const proof: string[] = [];

@@ -104,9 +104,7 @@ interface Sequences {
 }
 
 async function learn(rng: BareRng, { seeds }: BareContext): Promise<Sequences> {
-  const main = rng.sequence(seeds.main, 5);
-  const small = rng.sequence(seeds.small, 5);
-  return { main: await main, small: await small };
+  return { main: await rng.sequence(seeds.main, 5), small: await rng.sequence(seeds.small, 5) };
 }
 
 async function probe(rng: BareRng, offset: number, { seeds }: BareContext, known: Sequences): Promise<Found> {

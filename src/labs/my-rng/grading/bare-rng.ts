@@ -71,17 +71,22 @@ export class BareRng {
 
   /** The first `count` numbers after `seed`. */
   async sequence(seed: number, count: number): Promise<number[]> {
-    const [, numbers] = await Promise.all([this.seed(seed), this.numbers(count)]);
-    return numbers;
+    await this.seed(seed);
+    return await this.numbers(count);
   }
 
   seed(value: number): Promise<void> {
     return this.write(SEED, 4, value);
   }
 
-  /** The next `count` numbers. The reads are sent together: QEMU answers in order. */
-  numbers(count: number): Promise<number[]> {
-    return Promise.all(Array.from({ length: count }, () => this.read(RNG)));
+  /**
+   * The next `count` numbers. One access at a time: were many in flight, the death of QEMU could take the answers to
+   * earlier ones with it, and the wrong access would be blamed.
+   */
+  async numbers(count: number): Promise<number[]> {
+    const numbers: number[] = [];
+    while (numbers.length < count) numbers.push(await this.read(RNG));
+    return numbers;
   }
 
   async read(offset: number): Promise<number> {

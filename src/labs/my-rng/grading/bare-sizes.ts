@@ -20,8 +20,8 @@ async function sizes(context: BareContext): Promise<void> {
   const places = [...Array(9).keys(), 0xc, 0x10, 0x40, 0x7fc, ...[8, 4, 2, 1].map((back) => size - back)];
   const offsets = [...new Set(places)].filter((offset) => offset >= 0 && offset < size);
   for (const width of SIZES) {
-    await Promise.all(offsets.map((offset) => rng.readSized(offset, width)));
-    await Promise.all(offsets.map((offset) => rng.write(offset, width, 1)));
+    for (const offset of offsets) await rng.readSized(offset, width);
+    for (const offset of offsets) await rng.write(offset, width, 1);
   }
   prove(
     `${offsets.length * SIZES.length} reads and as many writes of 1 at offsets ${offsets.map(hex).join(', ')}`,

@@ -22,9 +22,6 @@ export function keyedOracle(key: string): Oracle {
   return { numbers: async (seed, count) => keyedNumbers(key, seed, 0, count) };
 }
 
-/** Reads sent together. */
-const BATCH = 256;
-
 /**
  * Asks a device itself, on a bare machine of its own; answers are kept. Questions are answered one after another. A
  * device that dies is asked once more in a new QEMU.
@@ -66,12 +63,7 @@ export class DeviceOracle implements Oracle, AsyncDisposable {
   async #ask(seed: number, count: number): Promise<number[]> {
     this.#machine ??= await this.#start();
     const rng = await BareRng.map(this.#machine, DEVICE_IDS[0]);
-    await rng.seed(seed);
-    const numbers: number[] = [];
-    while (numbers.length < count) {
-      numbers.push(...(await rng.numbers(Math.min(BATCH, count - numbers.length))));
-    }
-    return numbers;
+    return await rng.sequence(seed, count);
   }
 
   async #giveUp(error: unknown): Promise<never> {
