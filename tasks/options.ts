@@ -3,21 +3,15 @@ import { LabError } from '../src/errors.js';
 import { nearest } from '../src/host/nearest.js';
 import type { UpOptions } from '../src/lab/bring-up.js';
 import type { Lab } from '../src/lab/lab.js';
+import type { PrepareOptions } from '../src/lab/prepare.js';
 import { labNames } from '../src/lab/registry.js';
 import { profileNames } from '../src/machine/profiles.js';
 
 /** The lab that is meant when none is named. */
 export const DEFAULT_LAB = 'my-rng';
 
-/** Options of every command that may build and start a machine. */
-export interface UpFlags {
-  readonly name?: string | undefined;
-  readonly profile: string;
-  readonly variant?: string | undefined;
-  readonly accel: 'auto' | 'kvm' | 'tcg';
-  readonly port: number;
-  readonly memory: number;
-  readonly fresh?: true | undefined;
+/** Options that choose source trees and the guest. */
+export interface TreeFlags {
   readonly qemu?: string | undefined;
   readonly qemuVersion?: string | undefined;
   readonly linux?: string | undefined;
@@ -26,18 +20,47 @@ export interface UpFlags {
   readonly guest: 'auto' | 'alpine' | 'debian';
   readonly alpineMirror: string[];
   readonly sourceMirror: string[];
+  readonly refresh?: true | undefined;
+}
+
+/** Options of every command that may build and start a machine. */
+export interface UpFlags extends TreeFlags {
+  readonly name?: string | undefined;
+  readonly profile: string;
+  readonly variant?: string | undefined;
+  readonly accel: 'auto' | 'kvm' | 'tcg';
+  readonly port: number;
+  readonly memory: number;
+  readonly fresh?: true | undefined;
   readonly qemuPatch: string[];
   readonly linuxPatch: string[];
-  readonly refresh?: true | undefined;
   readonly yes?: true | undefined;
   readonly timing?: true | undefined;
 }
 
 /** Adds what decides which sources are used and what is built from them. */
 export function addSourceOptions(command: Command): Command {
-  const many = (value: string, before: string[]) => [...before, value];
-  return command
+  return addTreeOptions(command)
     .addOption(new Option('--variant <name>', "how the lab's kernel is built (default: the lab's first)"))
+    .option(
+      '--qemu-patch <file>',
+      "apply this to QEMU instead of the lab's device (repeatable)",
+      many,
+      [] as string[],
+    )
+    .option(
+      '--linux-patch <file>',
+      "apply this to Linux instead of the lab's driver (repeatable)",
+      many,
+      [] as string[],
+    ) as unknown as Command;
+}
+
+const many = (value: string, before: string[]) => [...before, value];
+
+/** Adds what decides which source trees and which guest are used. */
+export function addTreeOptions(command: Command): Command {
+  return command
     .option('--qemu <path>', 'build QEMU from this tree or tarball')
     .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')
     .option('--linux <path>', 'build Linux from this tree or tarball')
@@ -54,18 +77,6 @@ export function addSourceOptions(command: Command): Command {
     )
     .option('--alpine-mirror <url>', 'try this Alpine mirror first (repeatable)', many, [] as string[])
     .option('--source-mirror <url>', 'also look for release tarballs here (repeatable)', many, [] as string[])
-    .option(
-      '--qemu-patch <file>',
-      "apply this to QEMU instead of the lab's device (repeatable)",
-      many,
-      [] as string[],
-    )
-    .option(
-      '--linux-patch <file>',
-      "apply this to Linux instead of the lab's driver (repeatable)",
-      many,
-      [] as string[],
-    )
     .option(
       '--refresh',
       'ask upstream and mirrors again even if they did not answer lately',
@@ -102,10 +113,8 @@ export function labArgument(): Argument<string, string> {
  * @throws LabError `usage/variant`.
  */
 export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
-  const path = (value: string | undefined) => (value === undefined ? {} : { path: value });
-  const version = (value: string | undefined) => (value === undefined ? {} : { version: value });
   return {
-    lab,
+    ...treeOptions(lab, flags),
     name: flags.name ?? lab.name,
     profile: flags.profile,
     variant: checkVariant(lab, flags.variant),
@@ -113,14 +122,26 @@ export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
     sshPort: flags.port,
     memoryMiB: flags.memory,
     fresh: flags.fresh === true,
+    qemuPatches: flags.qemuPatch,
+    linuxPatches: flags.linuxPatch,
+  };
+}
+
+/** What the flags mean for source trees and the guest of a lab. */
+export function treeOptions(lab: Lab, flags: TreeFlags): PrepareOptions {
+  const path = (value: string | undefined) => (value === undefined ? {} : { path: value });
+  const version = (value: string | undefined) => (value === undefined ? {} : { version: value });
+  return {
+    lab,
+    variant: Object.keys(lab.variants)[0] ?? '',
     qemu: { ...path(flags.qemu), ...version(flags.qemuVersion) },
     linux: { ...path(flags.linux), ...version(flags.linuxVersion) },
     kernelConfig: flags.kernelConfig,
     guest: flags.guest,
     alpineMirrors: flags.alpineMirror,
     sourceMirrors: flags.sourceMirror,
-    qemuPatches: flags.qemuPatch,
-    linuxPatches: flags.linuxPatch,
+    qemuPatches: [],
+    linuxPatches: [],
     refresh: flags.refresh === true,
   };
 }

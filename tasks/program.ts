@@ -6,7 +6,9 @@ import { addCp } from './commands/cp.js';
 import { addDoctor } from './commands/doctor.js';
 import { addDown } from './commands/down.js';
 import { addExec } from './commands/exec.js';
+import { addGrade } from './commands/grade.js';
 import { addLogs } from './commands/logs.js';
+import { addReplay } from './commands/replay.js';
 import { addSources } from './commands/sources.js';
 import { addSsh } from './commands/ssh.js';
 import { addStatus } from './commands/status.js';
@@ -27,7 +29,7 @@ export function makeProgram(signal: AbortSignal): Command {
     .showHelpAfterError('(see `lab --help`, and `lab COMMAND --help` for one command)')
     .addHelpText('after', HELP);
   const add = [addUp, addTest, addSsh, addExec, addCp, addConsole, addLogs, addStatus, addDown];
-  for (const addCommand of [...add, addDoctor, addSources, addCache]) {
+  for (const addCommand of [...add, addGrade, addReplay, addDoctor, addSources, addCache]) {
     addCommand(program as Command, signal);
   }
   for (const command of program.commands) command.exitOverride();
@@ -42,6 +44,7 @@ Examples:
   lab ssh                     log in
   lab exec -- lspci -nn       run one command
   lab down                    shut it down
+  lab grade submissions/*     marks and feedback for hand-ins
 
 Exit codes: 0 all passed, 1 checks failed, 2 wrong usage, 69 the host could not do it, 130 interrupted.
 Completion: source <(lab completion bash)`;

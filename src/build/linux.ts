@@ -163,7 +163,8 @@ function kernelMake(tree: WorkTree, what: string, log: string, { step, timeouts 
   const env = {
     ...REPRODUCIBLE,
     KCONFIG_ALLCONFIG: join(tree.dir, 'wanted.config'),
-    PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, // depmod
+    // Kconfig asks for every compiler it can find, so a Rust of the user's own would count as configuration
+    PATH: '/usr/bin:/bin:/usr/sbin:/sbin',
   };
   return async (args, onLine = () => {}) => {
     const options = {

@@ -28,7 +28,7 @@ export interface Seed {
 }
 
 /** Changes when seeds are made in another way from the same inputs. */
-const RECIPE = 1;
+const RECIPE = 2;
 
 /** QEMU, configured and built with `request.contributions`. */
 export function seedQemu(request: QemuRequest, context: BuildContext): Promise<Seed> {

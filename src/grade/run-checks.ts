@@ -12,8 +12,8 @@ export interface RunChecksOptions {
 /**
  * Runs checks one after another on a live machine and gives each a verdict; never throws for what a check does.
  *
- * A check passes only if it returned and had shown proof. When the machine dies, the check that ran is `crashed`
- * and all later ones are `blocked`.
+ * A check passes only if it returned and had shown proof. When the machine dies, or a check says that it is of no
+ * further use, the check that ran is `crashed` and all later ones are `blocked`.
  */
 export async function runChecks(
   checks: readonly Check[],
@@ -160,7 +160,7 @@ function judgeThrown(error: unknown, evidence: readonly string[], console: reado
   if (error instanceof CheckFailure) {
     const hint = error.hint === undefined ? {} : { hint: error.hint };
     return {
-      outcome: 'failed',
+      outcome: error.outcome,
       blame: 'submission',
       fact: error.message,
       evidence: [...evidence, ...error.evidence],

@@ -19,6 +19,16 @@ export async function keepRun(report: Report, machineDir: string): Promise<strin
   return folder;
 }
 
+/** A new folder for one grading, `.lab/gradings/<n>`. */
+export function newGradingFolder(): Promise<string> {
+  return nextFolder(gradingsRoot());
+}
+
+/** Where gradings are kept. */
+export function gradingsRoot(): string {
+  return join(stateRoot(), 'gradings');
+}
+
 /** mkdir(2) decides between two runs that end at the same time. */
 async function nextFolder(root: string): Promise<string> {
   await mkdir(root, { recursive: true });

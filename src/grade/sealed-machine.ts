@@ -26,6 +26,8 @@ export interface SealedBoot {
   readonly profile: Profile;
   /** `-device` arguments. */
   readonly devices: readonly string[];
+  /** Features of the CPU turned off, by QEMU's names. */
+  readonly withoutCpu?: readonly string[];
 }
 
 const MEMORY_MIB = 1024;
@@ -68,7 +70,7 @@ async function specOf(
   boot: SealedBoot,
   { timeouts, signal }: { readonly timeouts: Timeouts; readonly signal: AbortSignal },
 ): Promise<MachineSpec> {
-  const { dir, name, qemu, kernel, profile, devices } = boot;
+  const { dir, name, qemu, kernel, profile, devices, withoutCpu = [] } = boot;
   const disk = join(dir, 'disk.qcow2');
   await createOverlay({
     base: boot.image.path,
@@ -82,7 +84,7 @@ async function specOf(
   const authorized = join(dir, 'authorized_keys');
   await writeFile(authorized, `${(await clientKeys()).publicKey}\n`);
   return {
-    ...{ name, profile, qemu, kernel, disk, devices },
+    ...{ name, profile, qemu, kernel, disk, devices, withoutCpu },
     accelerator: 'tcg',
     memoryMiB: MEMORY_MIB,
     sshPort: 0,

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { LabError } from '../errors.js';
@@ -28,9 +28,18 @@ export function labNames(): string[] {
 export async function loadLab(name: string): Promise<Lab> {
   const names = labNames();
   if (!names.includes(name)) throw unknown(name, names);
-  const file = isCompiled ? join(compiled, 'src/labs', name, 'lab.js') : join(folder, name, 'lab.ts');
-  const module = (await import(pathToFileURL(file).href)) as { lab: Lab };
-  return module.lab;
+  return ((await importOf(name, 'lab')) as { lab: Lab }).lab;
+}
+
+/** A module of the lab's folder other than its definition; `undefined` when the lab has none of that name. */
+export async function loadPart(name: string, part: string): Promise<unknown> {
+  if (!existsSync(join(folder, name, `${part}.ts`))) return undefined;
+  return await importOf(name, part);
+}
+
+async function importOf(name: string, part: string): Promise<unknown> {
+  const file = isCompiled ? join(compiled, 'src/labs', name, `${part}.js`) : join(folder, name, `${part}.ts`);
+  return await import(pathToFileURL(file).href);
 }
 
 function unknown(name: string, names: readonly string[]): LabError {

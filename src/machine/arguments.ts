@@ -55,8 +55,10 @@ export function kernelCommandLine(spec: MachineSpec): string {
 }
 
 /** SMAP must be there: without it the kernel follows a raw user pointer and nobody notices. */
-function acceleration({ accelerator }: MachineSpec): string[] {
-  return accelerator === 'kvm' ? ['-accel', 'kvm', '-cpu', 'host'] : ['-accel', 'tcg', '-cpu', 'max'];
+function acceleration({ accelerator, withoutCpu = [] }: MachineSpec): string[] {
+  const model = accelerator === 'kvm' ? 'host' : 'max';
+  const cpu = [model, ...withoutCpu.map((feature) => `${feature}=off`)].join(',');
+  return ['-accel', accelerator, '-cpu', cpu];
 }
 
 function network({ profile, sshPort, sealed }: MachineSpec): string[] {

@@ -35,6 +35,8 @@ export interface MachineSpec {
   /** qcow2 overlay that the guest writes to. */
   readonly disk: string;
   readonly accelerator: Accelerator;
+  /** Features of the CPU turned off, by QEMU's names: `smap`. */
+  readonly withoutCpu?: readonly string[];
   readonly memoryMiB: number;
   /** The lab's own `-device` arguments, e.g. `my_rng`. */
   readonly devices: readonly string[];

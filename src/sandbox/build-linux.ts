@@ -9,6 +9,7 @@ import { readTreeFile } from '../build/tree.js';
 import { keepWarnings, readWarnings } from '../build/warnings.js';
 import type { BuildContext } from '../build/worktree.js';
 import { LabError } from '../errors.js';
+import { quote } from '../host/run.js';
 import { getOrMake } from '../host/store.js';
 import { buildOnSeed, chargeSubmission, digestSubmitted, type SubmittedFiles } from './submitted.js';
 import { addedSymbols } from './symbols.js';
@@ -50,13 +51,15 @@ export async function buildSubmittedLinux(
     make: async (dir, log) => {
       const out = join(dir, 'out');
       await mkdir(out);
+      const config = await changedConfig(seed, files);
+      const settings = new Map([...config, ...(await lineNumbers(seed, files))]);
       const warnings = await buildOnSeed(
         {
           what: `Linux ${seed.version}`,
           seed,
           files,
-          settings: await settings(seed, files),
-          script: script(seed),
+          settings,
+          script: script(seed, config.size > 0),
           env: REPRODUCIBLE,
           extract: { paths: ['build/vmlinux', 'build/.config', RELEASE, ...productsOf(files)], to: out },
           log,
@@ -72,8 +75,8 @@ export async function buildSubmittedLinux(
 
 const RELEASE = 'build/include/config/kernel.release';
 
-/** Without the submission's own files in the configuration's keys, the seed's configuration serves as it is. */
-async function settings(seed: Seed, files: SubmittedFiles): Promise<Map<string, Buffer>> {
+/** The kernel's configuration, unless that of the seed serves as it is: changing it costs a second. */
+async function changedConfig(seed: Seed, files: SubmittedFiles): Promise<Map<string, Buffer>> {
   const path = join('build', '.config');
   const text = await readFile(join(seed.dir, path), 'utf8');
   const config = new Map(parseKconfig(text));
@@ -84,6 +87,21 @@ async function settings(seed: Seed, files: SubmittedFiles): Promise<Map<string, 
   const same =
     new Set(before.split('\n')).size === new Set([...before.split('\n'), ...after.split('\n')]).size;
   return same ? new Map() : new Map([[path, Buffer.from(after)]]);
+}
+
+/** The submission's objects, and no others, get line numbers, so that an oops can be traced to its line. */
+async function lineNumbers(seed: Seed, files: SubmittedFiles): Promise<[string, Buffer][]> {
+  const sources = [...files].filter(([path, { data }]) => path.endsWith('.c') && data !== undefined);
+  const folders = new Set(sources.map(([path]) => dirname(path)));
+  return await Promise.all(
+    [...folders].map(async (folder): Promise<[string, Buffer]> => {
+      const path = join(folder, 'Makefile');
+      const data = files.get(path)?.data ?? (await readTreeFile(seed.pristine, path))?.data;
+      const objects = sources.map(([name]) => name).filter((name) => dirname(name) === folder);
+      const flags = objects.map((name) => `CFLAGS_${basename(name, '.c')}.o += -g`);
+      return [join('src', path), Buffer.from(`${data?.toString('latin1') ?? ''}\n${flags.join('\n')}\n`, 'latin1')];
+    }),
+  );
 }
 
 function seedFiles(seed: Seed) {
@@ -98,10 +116,10 @@ function wantedFiles(files: SubmittedFiles) {
 }
 
 /** vmlinux is started directly; the compressed image would only cost time. */
-function script(seed: Seed): string {
-  const make = `make -C ${seed.at}/src O=${seed.at}/build`;
+function script(seed: Seed, reconfigure: boolean): string {
+  const make = `make -C ${quote(join(seed.at, 'src'))} O=${quote(join(seed.at, 'build'))}`;
   return [
-    `${make} -s olddefconfig </dev/null`,
+    ...(reconfigure ? [`${make} -s olddefconfig </dev/null`] : []),
     `exec ${make} -j${availableParallelism()} -Otarget vmlinux modules </dev/null`,
   ].join('\n');
 }
