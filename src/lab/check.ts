@@ -42,16 +42,26 @@ export interface CheckContext extends CheckTarget {
   readonly note: (evidence: string) => void;
 }
 
+/** How the thing under test was wrong. `crashed`: the machine is of no further use, so later checks are blocked. */
+export type FailedOutcome = Extract<Outcome, 'failed' | 'crashed' | 'timed-out'>;
+
 /** What a check throws when the thing under test is wrong. */
 export class CheckFailure extends Error {
-  override readonly name = 'CheckFailure';
+  override readonly name: string = 'CheckFailure';
   readonly evidence: readonly string[];
   readonly hint: string | undefined;
+  readonly outcome: FailedOutcome;
 
-  constructor(fact: string, evidence: readonly string[] = [], hint?: string) {
+  constructor(
+    fact: string,
+    evidence: readonly string[] = [],
+    hint?: string,
+    outcome: FailedOutcome = 'failed',
+  ) {
     super(fact);
     this.evidence = evidence;
     this.hint = hint;
+    this.outcome = outcome;
   }
 }
 

@@ -58,6 +58,15 @@ describe('runChecks', () => {
     expect(verdicts[0]).toMatchObject({ fact: 'wrong', evidence: ['expected: 1'], hint: 'a hint' });
   });
 
+  test('a check may say that the machine is of no further use', async () => {
+    const spoils = check('spoils', async () => {
+      throw new CheckFailure('the kernel crashed', ['Oops'], 'a hint', 'crashed');
+    });
+    const verdicts = await runChecks([spoils, passes('after')], makeTarget(), { signal: never });
+    expect(verdicts[0]).toMatchObject({ outcome: 'crashed', blame: 'submission', evidence: ['Oops'] });
+    expect(verdicts[1]).toMatchObject({ outcome: 'blocked', fact: 'the machine did not survive spoils' });
+  });
+
   test('the end of QEMU ends the check at once, with the console', async () => {
     const exit = { code: null, signal: 'SIGSEGV', lines: [] };
     const target = makeTarget(delay(20).then(() => exit));

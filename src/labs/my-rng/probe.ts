@@ -53,15 +53,34 @@ const event = z.discriminatedUnion('event', [
 export type ProbeEvent = z.infer<typeof event>;
 export type EventOf<Name extends ProbeEvent['event']> = Extract<ProbeEvent, { event: Name }>;
 
+/** Where the probe is in the guest, and the node that it opens. */
+export interface ProbePlace {
+  readonly program: string;
+  /** Default: that of the exercise. */
+  readonly node?: string;
+}
+
+/** The probe was ended before its last line, by the kernel or by a signal. */
+export class ProbeCut extends CheckFailure {}
+
 /**
  * Runs the probe in the guest and returns what it observed. The probe must have come to its end.
  *
- * @throws CheckFailure when it could not observe, or when the kernel ended it half-way.
+ * @throws CheckFailure when it could not observe; `ProbeCut` when it was ended half-way.
  */
 export async function runProbe(context: CheckContext, ...args: (string | number)[]): Promise<ProbeEvent[]> {
-  const { guest, signal } = context;
-  const command = ['my-rng-probe', ...args.map(String)];
-  const result = await guest.exec(command, { signal, blame: 'submission' });
+  return await runProbeAt({ program: 'my-rng-probe' }, context, args);
+}
+
+/** The same for a probe at another place; `timeout` in milliseconds, default `timeouts.guestCommand`. */
+export async function runProbeAt(
+  { program, node }: ProbePlace,
+  { guest, signal, timeouts }: CheckContext,
+  args: readonly (string | number)[],
+  timeout = timeouts.guestCommand,
+): Promise<ProbeEvent[]> {
+  const command = [program, ...(node === undefined ? [] : ['-d', node]), ...args.map(String)];
+  const result = await guest.exec(command, { signal, timeout, blame: 'submission' });
   const events = parseEvents(result.stdout);
   const blocked = events.find((e) => e.event === 'blocked');
   if (blocked !== undefined) {
@@ -69,10 +88,11 @@ export async function runProbe(context: CheckContext, ...args: (string | number)
       blocked.what === 'open' ? 'the driver is not loaded, or the node has another major number' : undefined;
     throw new CheckFailure(`the probe could not observe: ${blocked.what}: ${blocked.error}`, [], hint);
   }
-  if (events.at(-1)?.event === 'end' && result.exitCode === 0) return events;
+  const whole = events[0]?.event === 'start' && events.at(-1)?.event === 'end';
+  if (whole && result.exitCode === 0) return events;
   const how = result.signal === undefined ? `exit code ${result.exitCode}` : `killed by SIG${result.signal}`;
-  throw new CheckFailure(
-    `${command.join(' ')} did not come to its end (${how})`,
+  throw new ProbeCut(
+    `the probe (${args.join(' ')}) did not come to its end (${how})`,
     [...result.stdout.trimEnd().split('\n').slice(-3), ...result.stderr.trimEnd().split('\n')],
     'the last line tells what it was about to do when the kernel ended it',
   );

@@ -1,9 +1,12 @@
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { glibcRandom } from '../glibc-random.js';
+import { expectEnded, expectSlots } from '../observed.js';
 import { eventsOf, expectSeeded, numbersOf, type ProbeEvent, runProbe } from '../probe.js';
 
 const PROCESSES = 8;
 const EACH = 64;
+/** Numbers that are compared where a few suffice. */
+const SAMPLE = 5;
 
 /** How data crosses between user and kernel space: bad addresses, foreign commands, tight slots, many at once. */
 export const transferChecks: readonly Check[] = [
@@ -67,28 +70,9 @@ async function unknownCommands(context: CheckContext): Promise<void> {
 
 async function edgeSlots(context: CheckContext): Promise<void> {
   const seed = seedOf(context, 24);
-  const events = await runProbe(context, '-s', seed, 'edge');
-  const gets = eventsOf(events, 'edge');
-  const expected = glibcRandom(seed, gets.length);
-  for (const [i, got] of gets.entries()) {
-    expectEqual(`the error of get, slot ${got.case}`, got.error, null);
-    expectEqual(`the number in slot ${got.case}`, got.value, expected[i]);
-    expectEqual(`the bytes before slot ${got.case} are untouched`, got.before_intact, true);
-    expectEqual(`the bytes after slot ${got.case} are untouched`, got.after_intact, true, WIDE);
-  }
-  const seeds = eventsOf(events, 'edge-seed');
-  for (const slot of seeds) {
-    expectEqual(`the error of seed, slot ${slot.case}`, slot.error ?? slot.next_error, null);
-    expectEqual(`the user's memory around slot ${slot.case} is untouched`, slot.intact, true);
-    expectEqual(`the first number after seeding from slot ${slot.case}`, slot.next, expected[0]);
-  }
-  if (gets.length === 0 || seeds.length === 0) throw new CheckFailure('the probe tried no slot');
-  context.prove(
-    `${gets.map((slot) => slot.case).join(', ')}: right number, canaries intact, for get and seed`,
-  );
+  const slots = expectSlots(await runProbe(context, '-s', seed, 'edge'), glibcRandom(seed, SAMPLE));
+  context.prove(`${slots.join(', ')}: right number, canaries intact, for get and seed`);
 }
-
-const WIDE = 'more than 4 bytes are copied: check the size given to copy_to_user';
 
 async function concurrent(context: CheckContext): Promise<void> {
   const seed = seedOf(context, 28);
@@ -124,15 +108,8 @@ async function reseedRace(context: CheckContext): Promise<void> {
 async function manyProcesses(context: CheckContext, seed: number, subcommand: 'concurrent' | 'reseed') {
   const events = await runProbe(context, '-s', seed, subcommand, PROCESSES, EACH);
   expectSeeded(events);
-  const processes = eventsOf(events, 'process');
-  expectEqual('the number of processes', processes.length, PROCESSES);
-  for (const { index, exited, signal, error, numbers } of processes) {
-    expectEqual(
-      `process ${index} came to its end`,
-      exited,
-      true,
-      signal === 0 ? undefined : `signal ${signal}`,
-    );
+  const processes = expectEnded(events, PROCESSES);
+  for (const { index, error, numbers } of processes) {
     expectEqual(`the error of process ${index}`, error, null);
     expectEqual(`the numbers of process ${index}`, numbers.length, EACH);
   }

@@ -1,0 +1,189 @@
+import type { KernelReport } from '../../../console/kernel-report.js';
+import { fatalKinds } from '../../../console/kernel-trouble.js';
+import { LabError } from '../../../errors.js';
+import { type CheckContext, CheckFailure } from '../../../lab/check.js';
+import { ProbeCut, type ProbeEvent, runProbeAt } from '../probe.js';
+import type { Bench, BootedCheck, BootedFindings, BootedLine, BootedSetup } from './booted-setup.js';
+
+/** One step with the driver; far more than it takes, far less than a person would wait. */
+const STEP = 8_000;
+/** Does the guest still do anything at all? */
+const SIGN_OF_LIFE = 4_000;
+/** From the end of a process to the end of the report that tells why. */
+const REPORT = 1_500;
+/** Two steps that hang, and the questions afterwards. */
+const DEADLINE = 30_000;
+
+export interface BootedSpec {
+  readonly id: string;
+  readonly title: string;
+  readonly line: BootedLine;
+  /** Default true. */
+  readonly charged?: boolean;
+  readonly needs?: readonly string[];
+  readonly skip?: string | undefined;
+  /** False for a check that does not talk to the driver. Default true. */
+  readonly talks?: boolean;
+  readonly run: (bench: Bench) => Promise<void>;
+}
+
+/**
+ * A check whose failures say what the kernel did: an oops and a guest that hangs are `crashed`, a driver that alone
+ * hangs is `timed-out`, and later checks do not wait for such a driver again.
+ */
+export function bootedCheck(setup: BootedSetup, findings: BootedFindings, spec: BootedSpec): BootedCheck {
+  const { id, title, line, charged = true, needs, skip, talks = true } = spec;
+  return {
+    id,
+    title,
+    line,
+    charged,
+    deadline: DEADLINE,
+    ...(needs === undefined ? {} : { needs }),
+    ...(skip === undefined ? {} : { skip: () => skip }),
+    run: async (context) => {
+      if (talks && findings.stuck !== undefined) throw stillStuck(findings.stuck);
+      const cursor = context.machine.console.cursor;
+      try {
+        await spec.run({ setup, findings, context });
+      } catch (error) {
+        throw await explain(error, { context, findings, cursor, title });
+      }
+    },
+  };
+}
+
+/** Runs the probe on the grader's own node. */
+export async function probe(bench: Bench, ...args: (string | number)[]): Promise<ProbeEvent[]> {
+  const { setup, findings, context } = bench;
+  const { node } = findings;
+  if (node === undefined) throw new CheckFailure('there is no node of the driver');
+  return await runProbeAt({ program: setup.probe, node }, context, args, STEP * context.timeouts.scale);
+}
+
+/** Runs a shell script in the guest that touches the driver; its exit code is data. */
+export async function script({ context }: Bench, text: string, timeout = STEP) {
+  const { guest, signal, timeouts } = context;
+  return await guest.exec(text, { signal, timeout: timeout * timeouts.scale, blame: 'submission' });
+}
+
+interface Scene {
+  readonly context: CheckContext;
+  readonly findings: BootedFindings;
+  readonly cursor: number;
+  readonly title: string;
+}
+
+/** The error in the words of what the kernel reported meanwhile, if it reported anything. */
+async function explain(error: unknown, scene: Scene): Promise<unknown> {
+  if (error instanceof LabError && error.code === 'guest/timeout') return await explainHang(error, scene);
+  if (!(error instanceof CheckFailure)) return error;
+  if (error instanceof ProbeCut) await reportPrinted(scene);
+  const report = fatalReport(scene);
+  return report === undefined ? error : crash(report, error, scene);
+}
+
+/** The console comes through a file, so that a process's end may be known before the reason for it. */
+async function reportPrinted({ context, cursor }: Scene): Promise<void> {
+  const { machine, signal, timeouts } = context;
+  const options = { name: 'a report', from: cursor, signal, timeout: REPORT * timeouts.scale, fatal: [] };
+  await machine.console.waitFor(/---\[ end trace/, options).catch(() => {}); // no report is an answer too
+}
+
+/** A stall may be a busy host's; all else that is fatal is the kernel's own. */
+const CRASHES = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
+
+function fatalReport({ context, cursor }: Scene): KernelReport | undefined {
+  return context.machine.console.reports(cursor).find(({ kind }) => CRASHES.includes(kind));
+}
+
+function crash(report: KernelReport, error: CheckFailure, { findings }: Scene): CheckFailure {
+  const { fact, hint, raw } = describeCrash(report, error.evidence);
+  const evidence = [...error.evidence.filter((line) => line !== ''), ...report.lines.slice(0, 24)];
+  if (raw) findings.rawPointer = { fact, hint, evidence };
+  return new CheckFailure(fact, evidence, hint, 'crashed');
+}
+
+const COPY =
+  'use copy_to_user() and copy_from_user() (or put_user() and get_user()), return -EFAULT when they fail, ' +
+  'and never follow a pointer that came from user space';
+
+/** What a kernel report means for whoever wrote the driver. Pure. */
+export function describeCrash(
+  report: Pick<KernelReport, 'kind' | 'title' | 'lines' | 'rip'>,
+  lastSteps: readonly string[],
+): { fact: string; hint: string; raw: boolean } {
+  const place = report.rip === undefined ? '' : ` in ${report.rip.symbol}()`;
+  const tried = addressTried(lastSteps);
+  const touched = /(?:for address|dereference, address): ?([0-9a-f]{8,16})/.exec(
+    report.lines.join('\n'),
+  )?.[1];
+  const address = touched === undefined ? undefined : BigInt(`0x${touched}`);
+  if (address !== undefined && (isSmapFault(report.lines, address) || address === tried)) {
+    const fact = `the driver touches the user's pointer directly${place}, and the kernel ended it`;
+    return { fact, hint: COPY, raw: true };
+  }
+  if (report.kind === 'general-protection' && tried !== undefined) {
+    const fact = `the driver touches the user's pointer directly${place}: a bad address crashed the kernel`;
+    return { fact, hint: COPY, raw: true };
+  }
+  const hint =
+    'the report below names the function and, after RIP, the place in it; look at what it accesses there';
+  return { fact: `the kernel crashed${place}: ${report.title}`, hint, raw: false };
+}
+
+/** A present page of user space that the kernel may not touch without saying so (SDM 3A, 4.6.1). */
+function isSmapFault(lines: readonly string[], address: bigint): boolean {
+  const code = /error_code\(0x([0-9a-f]+)\)/.exec(lines.join('\n'))?.[1];
+  const present = code !== undefined && (Number.parseInt(code, 16) & 1) === 1;
+  return present && address < 0x0000_8000_0000_0000n;
+}
+
+/** The address of the last call that the probe was about to make. */
+function addressTried(steps: readonly string[]): bigint | undefined {
+  const last = steps.findLast((line) => line.includes('"event":"trying"'));
+  const text = last === undefined ? undefined : /"address":"(0x[0-9a-f]+)"/.exec(last)?.[1];
+  return text === undefined ? undefined : BigInt(text);
+}
+
+async function explainHang(error: LabError, scene: Scene): Promise<unknown> {
+  const report = fatalReport(scene);
+  if (report !== undefined) return crash(report, new CheckFailure(error.message, error.evidence), scene);
+  const steps = [...error.evidence];
+  if (!(await isAlive(scene.context))) {
+    const fact = 'the guest hangs: nothing in it runs any more since the driver was called';
+    const hint =
+      'look for a loop without an end in the driver, or one that waits for something that never happens';
+    return new CheckFailure(fact, steps, hint, 'crashed');
+  }
+  scene.findings.stuck = `it did not come back from a call: ${scene.title}`;
+  const { fact, hint } = describeHang(steps);
+  return new CheckFailure(fact, steps, hint, 'timed-out');
+}
+
+async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boolean> {
+  const timeout = SIGN_OF_LIFE * timeouts.scale;
+  return await guest.exec('true', { timeout, signal }).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Why a driver does not come back, from the last steps of the probe. Pure. */
+export function describeHang(steps: readonly string[]): { fact: string; hint: string } {
+  const refused = steps.some((line) => /"event":"(?:tried|command)".*"error":"E/.test(line));
+  if (refused) {
+    return {
+      fact: 'the driver does not come back from an ioctl after an earlier one had failed: a lock is left held',
+      hint: 'every way out of the function has to unlock: release the lock before `return -EFAULT` and the like too',
+    };
+  }
+  return {
+    fact: 'the driver does not come back from an ioctl',
+    hint: 'look for a loop without an end, a lock that is taken twice, or a wait for something that never happens',
+  };
+}
+
+function stillStuck(why: string): CheckFailure {
+  return new CheckFailure('the driver does not answer any more', [why], undefined, 'timed-out');
+}
