@@ -11,6 +11,8 @@ const base = {
   qtestCommand: 5_000,
   /** One qtest command to a device under test: a batch of register accesses takes milliseconds. */
   bareCommand: 3_000,
+  /** QEMU's connections closed to its exit known and its last output read; a core dump may come in between. */
+  dying: 2_000,
   /** Silence on the console while a guest boots before it counts as hung. */
   bootSilence: 30_000,
   /** First line of a kernel's trouble to the end of its report. */

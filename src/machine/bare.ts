@@ -63,10 +63,12 @@ export async function launchBare(spec: BareSpec, options: BareOptions): Promise<
   try {
     const quick = { ...timeouts, qmpCommand: timeouts.qtestCommand };
     const monitor = await Monitor.attach(control, { timeouts: quick, signal, blame });
-    return new BareMachine(spec, qemu, qtest, monitor);
+    return new BareMachine(spec, qemu, qtest, monitor, timeouts);
   } catch (error) {
     await qtest.close();
-    throw startFailure(error, await qemu.kill(), blame);
+    const closed = error instanceof LabError && error.code === 'monitor/closed';
+    const exit = await (closed ? qemu.collect(timeouts.dying) : qemu.kill());
+    throw startFailure(error, exit, blame);
   }
 }
 
@@ -79,9 +81,11 @@ export class BareMachine implements AsyncDisposable {
   /** How QEMU ended, with its last lines; never rejects. */
   readonly exited: Promise<QemuExit>;
   readonly #qemu: SpawnedQemu;
+  readonly #timeouts: Timeouts;
 
-  constructor(spec: BareSpec, qemu: SpawnedQemu, qtest: QTest, monitor: Monitor) {
+  constructor(spec: BareSpec, qemu: SpawnedQemu, qtest: QTest, monitor: Monitor, timeouts: Timeouts) {
     this.#qemu = qemu;
+    this.#timeouts = timeouts;
     this.qtest = qtest;
     this.monitor = monitor;
     this.pid = qemu.process.pid;
@@ -91,7 +95,15 @@ export class BareMachine implements AsyncDisposable {
 
   /** Ends QEMU, whatever state it is in, and tells how it ended: `SIGKILL` when it was still alive. */
   async kill(): Promise<QemuExit> {
-    const exit = await this.#qemu.kill();
+    return await this.#close(await this.#qemu.kill());
+  }
+
+  /** Tells how a QEMU ended that has closed a connection; one that lives on all the same is killed after a moment. */
+  async collect(): Promise<QemuExit> {
+    return await this.#close(await this.#qemu.collect(this.#timeouts.dying));
+  }
+
+  async #close(exit: QemuExit): Promise<QemuExit> {
     await this.qtest.close();
     await this.monitor.close();
     return exit;
@@ -143,7 +155,7 @@ class Tail implements OutputSink {
 
   /** A process that QEMU left behind may hold the pipes open: they are not waited for any longer than a moment. */
   lines = async (): Promise<readonly string[]> => {
-    const signal = AbortSignal.timeout(this.#timeouts.consoleSettle);
+    const signal = AbortSignal.timeout(this.#timeouts.dying);
     await Promise.all(this.#streams.map((stream) => finished(stream, { signal }).catch(() => {})));
     for (const stream of this.#streams) stream.destroy();
     return this.#lines;

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { Duplex, Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from '../host/leash.js';
 import { killGroup } from '../host/run.js';
@@ -21,6 +22,11 @@ export interface SpawnedQemu {
   readonly channels: readonly Duplex[];
   /** SIGKILL to its process group unless it has ended already; waits for the end. */
   readonly kill: () => Promise<QemuExit>;
+  /**
+   * The same for a QEMU that has closed its connections: it gets `grace` milliseconds to end by itself, so that the
+   * way in which it did is known. A wrapper around it notices its end a little later than we do.
+   */
+  readonly collect: (grace: number) => Promise<QemuExit>;
 }
 
 /**
@@ -49,7 +55,14 @@ export function spawnQemu(command: readonly string[], output: OutputSink, channe
     if (pid !== undefined && alive) killGroup(pid);
     return await exited;
   };
-  return { process: { pid: pid ?? -1, exited, release }, channels: ends, kill };
+  const collect = async (grace: number) => {
+    const stop = new AbortController();
+    const late = delay(grace, undefined, { signal: stop.signal }).catch(() => {});
+    await Promise.race([exited, late]);
+    stop.abort();
+    return await kill();
+  };
+  return { process: { pid: pid ?? -1, exited, release }, channels: ends, kill, collect };
 }
 
 /**

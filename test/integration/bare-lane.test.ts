@@ -149,6 +149,17 @@ describe.skipIf(tree === undefined)(`a bare machine${why}`, () => {
     expect(await machine.monitor.execute('query-status')).toMatchObject({ status: 'running' });
   });
 
+  test('how it ended is known behind a wrapper that lets go of the connections and notices later', async () => {
+    const late = ['sh', '-c', '"$@" & exec 3>&- 4>&-; wait $!; code=$?; sleep 0.2; exit $code', 'sh'];
+    const start = launch('realize_abort', 1, '', { wrap: late });
+    const message = 'QEMU was killed by SIGABRT instead of starting';
+    await expect(start).rejects.toMatchObject({ code: 'machine/start-crashed', message });
+    await using machine = await launch('read_exit', 1, '', { wrap: late });
+    const rng = await BareRng.map(machine, 'rng0');
+    await expect(rng.read(0)).rejects.toMatchObject({ cause: { code: 'qtest/closed' } });
+    expect(await machine.collect()).toMatchObject({ code: 0, signal: null });
+  });
+
   test('a program that cannot be started is the fault of the host', async () => {
     const failure = launch('reference', 1, '', { wrap: ['/nonexistent/sandbox'] });
     await expect(failure).rejects.toMatchObject({ code: 'machine/spawn', blame: 'host' });

@@ -13,7 +13,7 @@ import {
   type Seeds,
 } from './bare-check.js';
 import { BareRng, DEVICE_IDS } from './bare-rng.js';
-import { type Judgement, judge, needsExit } from './bare-verdict.js';
+import { connectionClosed, type Judgement, judge, needsExit } from './bare-verdict.js';
 
 export interface BareLaneOptions {
   /**
@@ -72,7 +72,7 @@ export class BareLane implements AsyncDisposable {
       await check.run(this.#context(devices, proof, notes));
       return { outcome: 'passed' };
     } catch (error) {
-      const exit = needsExit(error) ? await this.#end() : undefined;
+      const exit = needsExit(error) ? await this.#end(connectionClosed(error)) : undefined;
       return judge(error, exit);
     } finally {
       // the next check on the first machine may go on there; nobody goes on where state was changed
@@ -125,11 +125,11 @@ export class BareLane implements AsyncDisposable {
     };
   }
 
-  /** Ends the machine, if there is one, and tells how it ended. */
-  async #end(): Promise<QemuExit | undefined> {
+  /** Ends the machine, if there is one, and tells how it ended; one that is ending by itself may do so. */
+  async #end(byItself = false): Promise<QemuExit | undefined> {
     const machine = this.#machine;
     this.#machine = undefined;
-    return await machine?.kill();
+    return await (byItself ? machine?.collect() : machine?.kill());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

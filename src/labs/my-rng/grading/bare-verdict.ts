@@ -19,6 +19,12 @@ export function needsExit(error: unknown): boolean {
   return !(error instanceof CheckFailure || error instanceof Blocked || error instanceof NotApplicable);
 }
 
+/** Whether QEMU ended a connection, and so most likely itself. */
+export function connectionClosed(error: unknown): boolean {
+  const cause = error instanceof DeviceDied ? error.cause : error;
+  return cause instanceof LabError && cause.code.endsWith('/closed');
+}
+
 /**
  * The verdict on a check that ended with this error.
  *

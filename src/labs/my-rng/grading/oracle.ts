@@ -4,6 +4,7 @@ import type { BareMachine } from '../../../machine/bare.js';
 import { describeExit } from '../../../machine/process.js';
 import { glibcRandom } from '../glibc-random.js';
 import { BareRng, DEVICE_IDS, DeviceDied } from './bare-rng.js';
+import { connectionClosed } from './bare-verdict.js';
 import { keyedNumbers } from './keyed.js';
 
 /** Knows what a device gives, whatever stands between it and whoever asks. */
@@ -67,7 +68,7 @@ export class DeviceOracle implements Oracle, AsyncDisposable {
   }
 
   async #giveUp(error: unknown): Promise<never> {
-    const exit = await this.#end();
+    const exit = await this.#end(connectionClosed(error));
     if (!(error instanceof DeviceDied)) throw error;
     throw new LabError({
       code: 'grading/device-died',
@@ -79,10 +80,10 @@ export class DeviceOracle implements Oracle, AsyncDisposable {
     });
   }
 
-  async #end() {
+  async #end(byItself = false) {
     const machine = this.#machine;
     this.#machine = undefined;
-    return await machine?.kill();
+    return await (byItself ? machine?.collect() : machine?.kill());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
