@@ -54,6 +54,16 @@ const part = z.strictObject({
   work: z.string().optional(),
 });
 
+/** `find` occurs exactly once. */
+const edit = z.strictObject({ file: z.string(), find: text, replace: text });
+
+/** A half handed in once more, as another patch, with further changes. */
+const furtherPart = z.strictObject({
+  part: z.enum(['device', 'driver']),
+  name: z.string(),
+  edits: z.array(edit).min(1),
+});
+
 const path = z.string().min(1);
 const extraFile = z.union([
   z.strictObject({ path, text }),
@@ -75,6 +85,7 @@ const handIn = z.strictObject({
   wrap: z.array(z.string()).default([]),
   device: part.prefault({}),
   driver: part.prefault({}),
+  further: z.array(furtherPart).default([]),
   extra: z.array(extraFile).default([]),
 });
 
@@ -82,8 +93,8 @@ const common = {
   /** What it shows, in one sentence. */
   title: z.string().endsWith('.'),
   handIn: handIn.prefault({}),
-  /** Changes of sources, and of `device.patch` and `driver.patch`; each `find` occurs exactly once. */
-  edits: z.array(z.strictObject({ file: z.string(), find: text, replace: text })).default([]),
+  /** Changes of sources, and of `device.patch` and `driver.patch`. */
+  edits: z.array(edit).default([]),
   /** Base sources that are left out. */
   drop: z.array(z.string()).default([]),
   /** Further sources put into the trees. */

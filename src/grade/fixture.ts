@@ -66,26 +66,46 @@ export async function makeHandIn(
   into: string,
   options: MakeOptions,
 ): Promise<string> {
-  const { handIn, layout } = fixture;
-  const sources = await readSources(fixture);
+  const { handIn } = fixture;
   const entries: Entry[] = [];
-  for (const name of ['device', 'driver'] as const) {
-    const tree = await modifiedTree(fixture, name, sources, trees[layout.parts[name].project]);
-    const edits = editsOf(fixture, `${name}.patch`);
-    entries.push(
-      ...(await renderPart({ layout: layout.parts[name], handIn: handIn[name], tree, edits }, options)),
-    );
+  for (const part of ['device', 'driver'] as const) {
+    entries.push(...(await entriesOf(fixture, part, trees, options)));
   }
-  for (const name of layout.loose.filter((source) => !fixture.drop.includes(source))) {
-    entries.push({ path: name, data: Buffer.from(sourceOf(sources, name, fixture.name)) });
+  for (const { part, name, edits } of handIn.further) {
+    const further = { ...fixture, handIn: { ...handIn, [part]: { ...handIn[part], name } } };
+    const edited = { ...further, edits: [...fixture.edits, ...edits] };
+    entries.push(...(await entriesOf(edited, part, trees, options)));
   }
-  for (const file of handIn.extra)
-    entries.push(extraEntry(file, (name) => sourceOf(sources, name, fixture.name)));
+  entries.push(...(await looseEntries(fixture)));
   const folders = handIn.wrap.length === 0 ? [''] : handIn.wrap.map((folder) => `${folder}/`);
   const placed = folders.flatMap((folder) =>
     entries.map((entry) => ({ ...entry, path: folder + entry.path })),
   );
   return await pack(handIn.form, placed, join(into, handIn.name ?? fixture.name), options);
+}
+
+/** One half, as it is handed in. */
+async function entriesOf(
+  fixture: Fixture,
+  part: 'device' | 'driver',
+  trees: PristineTrees,
+  options: MakeOptions,
+): Promise<Entry[]> {
+  const layout = fixture.layout.parts[part];
+  const tree = await modifiedTree(fixture, part, await readSources(fixture), trees[layout.project]);
+  const edits = editsOf(fixture, `${part}.patch`);
+  return await renderPart({ layout, handIn: fixture.handIn[part], tree, edits }, options);
+}
+
+/** What is handed in besides the two halves. */
+async function looseEntries(fixture: Fixture): Promise<Entry[]> {
+  const sources = await readSources(fixture);
+  const text = (name: string) => sourceOf(sources, name, fixture.name);
+  const own = fixture.layout.loose.filter((name) => !fixture.drop.includes(name));
+  return [
+    ...own.map((name) => ({ path: name, data: Buffer.from(text(name)) })),
+    ...fixture.handIn.extra.map((file) => extraEntry(file, text)),
+  ];
 }
 
 type Place = Pick<Fixture, 'name' | 'kind' | 'dir' | 'base' | 'layout'>;
