@@ -9,6 +9,7 @@ import { addExec } from './commands/exec.js';
 import { addGrade } from './commands/grade.js';
 import { addLogs } from './commands/logs.js';
 import { addReplay } from './commands/replay.js';
+import { addSelftest } from './commands/selftest.js';
 import { addSources } from './commands/sources.js';
 import { addSsh } from './commands/ssh.js';
 import { addStatus } from './commands/status.js';
@@ -29,7 +30,7 @@ export function makeProgram(signal: AbortSignal): Command {
     .showHelpAfterError('(see `lab --help`, and `lab COMMAND --help` for one command)')
     .addHelpText('after', HELP);
   const add = [addUp, addTest, addSsh, addExec, addCp, addConsole, addLogs, addStatus, addDown];
-  for (const addCommand of [...add, addGrade, addReplay, addDoctor, addSources, addCache]) {
+  for (const addCommand of [...add, addGrade, addReplay, addSelftest, addDoctor, addSources, addCache]) {
     addCommand(program as Command, signal);
   }
   for (const command of program.commands) command.exitOverride();

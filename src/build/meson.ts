@@ -65,14 +65,12 @@ async function systemVersion({ step, timeouts }: BuildContext): Promise<string |
 /** The folder to put on Python's path. */
 async function privateMeson(wanted: string, context: BuildContext): Promise<string> {
   const { step, timeouts } = context;
-  step.note(
-    `this QEMU needs Meson ${wanted} or later, which the host lacks: Debian's package is used privately`,
-  );
   const { dir } = await getOrMake({
     kind: 'meson',
     inputs: { wanted },
     signal: step.signal,
     make: async (to, log) => {
+      step.note(`this QEMU needs Meson ${wanted} or later, which the host lacks: Debian's is used privately`);
       const downloads = join(dirname(artifactsRoot()), 'downloads', 'meson');
       const [deb] = await downloadDebs([{ name: 'meson', minVersion: wanted }], downloads, context);
       if (deb === undefined) throw noMeson(wanted);

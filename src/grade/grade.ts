@@ -10,7 +10,7 @@ import { finishEvidence, loadGraded, saveRun } from './evidence.js';
 import { listFixtures, makeHandIn } from './fixture.js';
 import type { Canary, GradedSubmission, GradeReport } from './grade-report.js';
 import { failedToJudge, gradedOf } from './graded.js';
-import type { Bench, Grading, GradingRequest, HandIn, Judged } from './grading.js';
+import type { Bench, Grading, GradingRequest, HandIn, Judged, JudgeRun } from './grading.js';
 import { hostOf } from './host.js';
 import { sumMarks } from './marks.js';
 import { Stages } from './stages.js';
@@ -62,13 +62,14 @@ async function gradeEach(
   const { handIns, jobs } = request;
   const results: GradedSubmission[] = [];
   const same = new Map<string, Promise<Outcome>>();
+  const reuse = memo();
   let next = 0;
   let done = 0;
   const worker = async () => {
     while (next < handIns.length) {
       const index = next++;
       const handIn = handIns[index] as HandIn;
-      const graded = await gradeOne(handIn, request, { step, timeouts, same });
+      const graded = await gradeOne(handIn, request, { step, timeouts, same, reuse });
       results[index] = graded;
       done += 1;
       step.progress(done, handIns.length, 'steps');
@@ -91,13 +92,31 @@ interface OneContext {
   readonly timeouts: Timeouts;
   /** By digest of the hand-in. */
   readonly same: Map<string, Promise<Outcome>>;
+  readonly reuse: JudgeRun['reuse'];
 }
+
+/** Keeps what succeeded. */
+function memo(): JudgeRun['reuse'] {
+  const known = new Map<string, Promise<unknown>>();
+  return async <T>(key: string, make: () => Promise<T>) => {
+    const before = known.get(key) as Promise<T> | undefined;
+    const value = before ?? make();
+    if (before === undefined) {
+      known.set(key, value);
+      value.catch(() => known.delete(key));
+    }
+    return await value;
+  };
+}
+
+/** For a run whose point is that everything happens again. */
+export const reuseNothing: JudgeRun['reuse'] = (_key, make) => make();
 
 /** Grades one hand-in, whatever it is; only an interruption is thrown. */
 export async function gradeOne(
   handIn: HandIn,
   request: Omit<GradingRequest, 'handIns' | 'jobs' | 'canary'>,
-  { step, timeouts, same }: OneContext,
+  { step, timeouts, same, reuse }: OneContext,
 ): Promise<GradedSubmission> {
   const { grading, bench } = request;
   const dir = join(request.folder, handIn.id);
@@ -114,7 +133,7 @@ export async function gradeOne(
     const first = same.get(submission.digest);
     const work =
       first ??
-      judge(submission, bench, { dir, nonce, stages, step, timeouts }).then((judged) => ({
+      judge(submission, bench, { dir, nonce, stages, step, timeouts, reuse }).then((judged) => ({
         id: handIn.id,
         judged,
       }));
@@ -158,6 +177,7 @@ async function judge(
     readonly stages: Stages;
     readonly step: Step;
     readonly timeouts: Timeouts;
+    readonly reuse: JudgeRun['reuse'];
   },
 ): Promise<Judged> {
   const attempt = (name: string) =>
@@ -187,7 +207,12 @@ async function canary(
     const began = performance.now();
     const path = await goldenHandIn(grading, bench, join(request.folder, id, 'made'), { step, timeouts });
     const one = { ...request, resume: false, folder: request.folder };
-    const graded = await gradeOne({ id, path }, one, { step, timeouts, same: new Map() });
+    const graded = await gradeOne({ id, path }, one, {
+      step,
+      timeouts,
+      same: new Map(),
+      reuse: reuseNothing,
+    });
     const result = canaryOf(when, graded, performance.now() - began);
     if (when === 'start' && result.outcome !== 'passed') throw deadCanary(result, graded);
     return { value: result, detail: result.fact ?? 'full marks' };

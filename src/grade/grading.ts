@@ -55,6 +55,11 @@ export interface JudgeRun {
   /** 64 bytes chosen by the host for this submission; all seeds are taken from it. */
   readonly nonce: Buffer;
   readonly stages: Stages;
+  /**
+   * What `make` gave for the same key in this grading, or what it gives now. For what depends on one half of a hand-in
+   * alone: in a class the halves of some are the same.
+   */
+  readonly reuse: <T>(key: string, make: () => Promise<T>) => Promise<T>;
   readonly step: Step;
   readonly timeouts: Timeouts;
   readonly signal: AbortSignal;

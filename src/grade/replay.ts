@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { runStep } from '../events.js';
 import { copySubmission, finishEvidence, type LoadedRun, saveRun } from './evidence.js';
 import type { GradeContext } from './grade.js';
-import { gradeSteps } from './grade.js';
+import { gradeSteps, reuseNothing } from './grade.js';
 import type { GradeReport } from './grade-report.js';
 import { gradedOf } from './graded.js';
 import type { Bench, Grading } from './grading.js';
@@ -31,7 +31,7 @@ export async function replayOne(
     const submission = await copySubmission(run, dir);
     await saveRun(dir, { grading, bench, handIn, submission, nonce });
     const judged = await bench.judge(submission, {
-      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts },
+      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts, reuse: reuseNothing },
       signal: step.signal,
     });
     const value = gradedOf(submission, judged, { request: { grading, folder }, handIn, stages });

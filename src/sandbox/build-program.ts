@@ -1,24 +1,28 @@
 import { access, mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { type Compilation, diagnosed } from '../build/compile.js';
 import type { Diagnostic } from '../build/diagnostics.js';
 import type { BuildContext } from '../build/worktree.js';
-import { runJailed } from './run.js';
 import { buildLimits } from './limits.js';
+import { runJailed } from './run.js';
 import { chargeSubmission } from './submitted.js';
 
+/** A submission's application. Only to be run in a guest. */
+export interface SubmittedProgram {
+  readonly program: string;
+  readonly warnings: readonly Diagnostic[];
+}
+
 /**
- * Compiles a submission's program, one C file, to a static executable `to` in a jail.
+ * Compiles a submission's program, one C file, to a static executable in the folder `dir`, in a jail.
  *
- * @returns the compiler's warnings.
  * @throws LabError `build/compile`, `build/failed`, … blamed on the submission.
  */
 export async function buildSubmittedProgram(
   source: string,
-  to: string,
-  log: string,
+  dir: string,
   { step, timeouts }: BuildContext,
-): Promise<Diagnostic[]> {
+): Promise<SubmittedProgram> {
   const at = '/submission';
   const name = 'program.c';
   const compilation: Compilation = {
@@ -28,11 +32,12 @@ export async function buildSubmittedProgram(
     owner: (path) => (path === name ? { path: 'the application', blame: 'submission' } : undefined),
   };
   const jail = {
-    overlay: { lower: await emptyFolder(dirname(to)), at, edits: { put: [{ from: source, to: name }], remove: [] } },
+    overlay: { lower: await emptyFolder(dir), at, edits: { put: [{ from: source, to: name }], remove: [] } },
     cwd: at,
     limits: buildLimits,
   };
-  const extract = { paths: ['out'], to: dirname(to) };
+  const extract = { paths: ['out'], to: dir };
+  const log = join(dir, 'build.log');
   const options = { timeout: timeouts.smallBuild, signal: step.signal, log, extract };
   const script = `mkdir out && gcc -static -O2 -Wall -pthread -o out/program ${name} -lm`;
   try {
@@ -41,8 +46,9 @@ export async function buildSubmittedProgram(
       compilation,
       undefined,
     );
-    await access(join(dirname(to), 'out/program'));
-    return warnings;
+    const program = join(dir, 'out/program');
+    await access(program);
+    return { program, warnings };
   } catch (error) {
     throw chargeSubmission(error);
   }

@@ -111,8 +111,7 @@ async function buildApplication({ application }: Submission, run: JudgeRun): Pro
   const dir = join(run.dir, 'application');
   await mkdir(dir, { recursive: true });
   try {
-    const program = join(dir, 'out', 'program');
-    const warnings = await buildSubmittedProgram(application.path, program, join(dir, 'build.log'), run);
+    const { program, warnings } = await buildSubmittedProgram(application.path, dir, run);
     return { program, evidence: formatDiagnostics(warnings) };
   } catch (error) {
     if (!(error instanceof LabError) || error.blame !== 'submission') throw error;
