@@ -17,6 +17,7 @@ import {
   type BootedSetup,
   newFindings,
 } from '../../src/labs/my-rng/grading/booted-setup.js';
+import type { Machine } from '../../src/machine/machine.js';
 import { scaled } from '../../src/timeouts.js';
 import { root, useCli } from './cli.js';
 
@@ -35,9 +36,36 @@ const GOOD: Readonly<Record<string, readonly string[]>> = {
     '#define DELIVER(to, n) put_user(n, (u32 __user *)(to))',
     '#define FETCH(s, from) get_user(s, (u32 __user *)(from))',
   ],
+  exclusive: ['#define EXCLUSIVE'],
+  chatty: ['#define ENTER() printk("my_rng: command 0x%x\\n", cmd)'],
   invalid: ['#define OTHERWISE() -EINVAL'],
   extra: ["#define OTHERWISE() (cmd == _IOR('q', 2, unsigned int) ? 0 : -ENOTTY)"],
 };
+
+/** A driver that has the generator of the C library and leaves the device alone. */
+const COMPUTED = [
+  '#include <linux/types.h>',
+  'static u32 words[31];',
+  'static unsigned int at;',
+  'static u32 next_number(void)',
+  '{',
+  '  words[at % 31] += words[(at + 28) % 31];',
+  '  return words[at++ % 31] >> 1;',
+  '}',
+  'static void start(s32 word)',
+  '{',
+  '  words[0] = word = word ? word : 1;',
+  '  for (at = 1; at < 31; at++) {',
+  '    word = 16807 * (word % 127773) - 2836 * (word / 127773);',
+  '    if (word < 0)',
+  '      word += 2147483647;',
+  '    words[at] = word;',
+  '  }',
+  '  for (at = 34; at < 344; )',
+  '    next_number();',
+  '}',
+  '#define TAKE() next_number()',
+];
 
 interface Bad {
   readonly code: readonly string[];
@@ -114,6 +142,20 @@ const BAD: Readonly<Record<string, Bad>> = {
     check: 'driver-sequences',
     outcome: 'failed',
     says: /does not get the numbers of the device/,
+    lines: [SEQUENCE],
+  },
+  computed: {
+    code: [...COMPUTED, '#define START(s) start(s)'],
+    check: 'driver-reads-device',
+    outcome: 'failed',
+    says: /got 16 numbers, but the device was read only 0 times/,
+    lines: [SEQUENCE],
+  },
+  computed_unseen: {
+    code: [...COMPUTED, '#define START(s) (start(s), iowrite32(s, regs + 4))'],
+    check: 'driver-reads-device',
+    outcome: 'failed',
+    says: /got 3 numbers, but the device had given only 0/,
     lines: [SEQUENCE],
   },
   no_seed: {
@@ -252,9 +294,32 @@ describe('the booted lane', () => {
     expect(findings.rawPointer !== undefined).toBe(name.startsWith('raw_'));
   });
 
-  async function grade(name: string) {
+  test('a driver in the kernel passes, and its boot test is evidence', async () => {
+    const { code, stderr } = await cli(
+      'up',
+      '--name',
+      'built-in',
+      '--variant',
+      'built-in',
+      '--profile',
+      'course',
+    );
+    expect(code, stderr).toBe(0);
+    const { verdicts, lost } = await grade('reference', { machine: 'built-in', driver: 'built-in' });
+    expect(lost, shown(verdicts)).toEqual([]);
+    const bootTest = verdicts.find(({ id }) => id === 'boot-test');
+    expect(bootTest?.outcome, shown(verdicts)).toBe('passed');
+    expect(bootTest?.proof.join()).toContain("2 rounds are equal, and are the device's numbers: 286129175");
+  });
+
+  interface Where {
+    readonly machine: string;
+    readonly driver: 'built-in' | 'module';
+  }
+
+  async function grade(name: string, { machine, driver }: Where = { machine: 'booted', driver: 'module' }) {
     const lab = await loadLab('my-rng');
-    const record = runningFor(lab, 'booted');
+    const record = runningFor(lab, machine);
     if (record === undefined) throw new Error('the machine is gone');
     return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, async ({ target }) => {
       const at = `/tmp/${name}.ko`;
@@ -267,11 +332,14 @@ describe('the booted lane', () => {
         ],
         { timeouts },
       );
+      const witness = { counters: () => countersOf(target.machine.monitor) };
       const setup: BootedSetup = {
         oracle,
-        driver: { modules: [at] },
+        // Without it, the host's own read of the register has to tell.
+        ...(name === 'computed_unseen' ? {} : { witness }),
+        driver: driver === 'built-in' ? driver : { modules: [at] },
         probe: '/tmp/probe-of-this-run',
-        bootTest: false,
+        bootTest: driver === 'built-in',
       };
       const findings = newFindings();
       const checks = bootedChecks(setup, findings);
@@ -284,9 +352,22 @@ describe('the booted lane', () => {
       );
       const application =
         name === 'reference' ? await runApplication(target, setup, '/tmp/app', signal) : undefined;
-      await restore(target, name, verdicts, from);
+      if (driver === 'module') await restore(target, name, verdicts, from);
       return { verdicts, findings, lost: [...lost], application } satisfies Graded & { application: unknown };
     });
+  }
+
+  /** The device counts accesses; it has no id on this machine. */
+  async function countersOf(monitor: Machine['monitor']) {
+    const parent = '/machine/peripheral-anon';
+    const children = (await monitor.execute('qom-list', { path: parent })) as {
+      name: string;
+      type: string;
+    }[];
+    const { name } = children.find(({ type }) => type === 'child<my_rng>') ?? { name: 'none' };
+    const get = async (property: string) =>
+      Number(await monitor.execute('qom-get', { path: `${parent}/${name}`, property }));
+    return { reads: await get('reads'), seeds: await get('seeds') };
   }
 
   function shown(verdicts: readonly Verdict[]): string {
@@ -302,7 +383,7 @@ describe('the booted lane', () => {
   }
 
   type Target = Parameters<typeof runApplication>[0] & {
-    readonly machine: import('../../src/machine/machine.js').Machine;
+    readonly machine: Machine;
   };
 
   async function restore(target: Target, name: string, verdicts: readonly Verdict[], from: number) {
