@@ -58,7 +58,8 @@ async function head(path: string, limit: number): Promise<Buffer> {
   const file = await open(path);
   try {
     const parts: Buffer[] = [];
-    if (limit > 0) for await (const part of file.createReadStream({ end: limit - 1 })) parts.push(part as Buffer);
+    if (limit > 0)
+      for await (const part of file.createReadStream({ end: limit - 1 })) parts.push(part as Buffer);
     return Buffer.concat(parts);
   } finally {
     await file.close();

@@ -4,7 +4,7 @@ export interface Submission {
   readonly id: string;
   /** The path as it was named. */
   readonly input: string;
-  /** sha256, hex, over the names and bytes of everything handed in. */
+  /** sha256, hex, over the names and bytes of everything handed in; of build products over names and sizes. */
   readonly digest: string;
   /** Newest modification time among what was handed in, as far as archives and folders tell. */
   readonly handedIn?: Date;
@@ -40,6 +40,15 @@ export interface Part {
   readonly askedVersion?: string;
   /** Paths in the tree that it touches. */
   readonly files: readonly PartFile[];
+  /** Where each hunk of `patch`, in order, stood in what was handed in; not for patches made by us. */
+  readonly places?: readonly HunkPlace[];
+}
+
+export interface HunkPlace {
+  /** Name within the hand-in. */
+  readonly origin: string;
+  /** 1-based line of the hunk's header in it. */
+  readonly line: number;
 }
 
 export interface PartFile {
@@ -76,9 +85,13 @@ export interface IntakeProblem {
 export interface Fit {
   /** `clean`: exactly; `offset`: at other line numbers; `fuzz`: with less context; `whitespace`: blanks differ. */
   readonly kind: 'clean' | 'offset' | 'whitespace' | 'fuzz' | 'rejected';
+  /** The same in a sentence for the student. */
+  readonly sentence: string;
+  /** What explains rejects, where that can be told. */
+  readonly why?: 'applied-already' | 'other-version';
   /** Per file and hunk, in words, oldest first: what was found. */
   readonly details: readonly string[];
-  /** Hunks that do not fit, each as the student wrote it. */
+  /** Hunks that do not fit, each as the student wrote it; `line` is that of its header in the file handed in. */
   readonly rejects: readonly { readonly path: string; readonly line: number; readonly hunk: string }[];
   /** The files as they are to be in the tree, even when some hunks were rejected (then without those hunks). */
   readonly files: ReadonlyMap<string, FitFile>;

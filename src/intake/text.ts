@@ -21,7 +21,14 @@ export function plainText(data: Buffer): PlainText {
   const raw = bytes.toString('latin1');
   if (!raw.includes('\r')) return { text: raw, changes };
   changes.push('made Windows line ends (CR LF) plain ones');
-  return { text: raw.replace(/\r+\n/g, '\n').replace(/\r+$/, ''), changes };
+  return { text: withoutReturns(raw), changes };
+}
+
+/** Files that went through several programs end their lines in several CRs. */
+function withoutReturns(raw: string): string {
+  let text = raw.endsWith('\r') ? raw.slice(0, -1) : raw;
+  for (let i = 0; i < 3; i += 1) text = text.replaceAll('\r\n', '\n');
+  return text;
 }
 
 /** What a person reads in latin1-coded bytes. */

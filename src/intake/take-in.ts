@@ -1,0 +1,145 @@
+import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { interrupted, LabError } from '../errors.js';
+import type { Timeouts } from '../timeouts.js';
+import { type Assembled, assemble } from './assemble.js';
+import { type Collected, collect } from './collect.js';
+import { idOf } from './names.js';
+import { problem } from './problems.js';
+import { recognise, type Sorted } from './recognise.js';
+import type { IntakeRules } from './rules.js';
+import type { IntakeProblem, Submission } from './submission.js';
+import { type Trees, treeFileTest } from './trees.js';
+import { handIns } from './two-hand-ins.js';
+
+export interface TakeInOptions {
+  readonly trees: Trees;
+  readonly lab: IntakeRules;
+  /** Empty private folder, filled with normalised patches, loose files and `input.json`. */
+  readonly into: string;
+  readonly signal: AbortSignal;
+  readonly timeouts: Timeouts;
+}
+
+/**
+ * Reads a hand-in as it arrived: a folder, a zip or tar archive, a patch, a source. Nothing of it is executed, and
+ * nothing is written but texts that were understood, under names of ours.
+ *
+ * Whatever is wrong with it becomes one of its `problems`.
+ *
+ * @throws LabError `intake/no-input` when there is nothing at `path`; `interrupted`; faults of the host.
+ */
+export async function takeIn(path: string, options: TakeInOptions): Promise<Submission> {
+  const info = await stat(path).catch((cause) => Promise.reject(noInput(path, cause)));
+  if (!info.isFile() && !info.isDirectory()) throw noInput(path);
+  const deadline = AbortSignal.timeout(options.timeouts.intake);
+  const signal = AbortSignal.any([options.signal, deadline]);
+  const scratch = join(options.into, 'scratch');
+  await mkdir(scratch, { recursive: true });
+  try {
+    return await read(path, info.isDirectory() ? 'folder' : 'file', scratch, { ...options, signal });
+  } catch (error) {
+    if (options.signal.aborted) throw interrupted(`taking in ${path}`);
+    if (!deadline.aborted) throw error;
+    return rejected(path, [tooSlow()]);
+  } finally {
+    await rm(scratch, { recursive: true, force: true });
+  }
+}
+
+async function read(
+  path: string,
+  kind: 'folder' | 'file',
+  scratch: string,
+  options: TakeInOptions,
+): Promise<Submission> {
+  const { trees, lab, signal, into } = options;
+  const inTree = treeFileTest(trees);
+  const wanted = wantedNames(lab);
+  const isTreeFile = (name: string) => !wanted.has(basename(name)) && inTree(name);
+  const collected = await collect(path, kind, { scratch, isTreeFile, signal });
+  const against = { trees, rules: lab };
+  const sorted = recognise(collected.files, against);
+  const several = handIns(sorted);
+  const assembled: Assembled =
+    several.length > 1 ? nothingOf(several) : await assemble(sorted, against, { ...options, scratch });
+  const submission = submissionOf(path, collected, sorted, assembled);
+  const record = { input: path, digest: collected.digest, files: collected.listing };
+  await writeFile(join(into, 'input.json'), `${JSON.stringify(record, undefined, 2)}\n`);
+  return submission;
+}
+
+/** Files of the trees that students change and hand in whole. */
+function wantedNames({ projects }: IntakeRules): Set<string> {
+  const rules = Object.values(projects);
+  const paths = rules.flatMap(({ buildFiles, wholeFiles }) =>
+    [...buildFiles, ...wholeFiles].map((rule) => rule.path),
+  );
+  return new Set(paths.map((path) => basename(path)));
+}
+
+function nothingOf(folders: readonly string[]): Assembled {
+  return {
+    parts: {},
+    changes: [],
+    problems: [
+      problem(
+        `these are ${folders.length} hand-ins in one: ${folders.join(', ')}; none was graded`,
+        'hand in each student’s work by itself, or grade the folders one by one',
+      ),
+    ],
+  };
+}
+
+function submissionOf(path: string, collected: Collected, sorted: Sorted, assembled: Assembled): Submission {
+  const { parts, module, application, changes } = assembled;
+  const problems = [...collected.problems, ...sorted.problems, ...assembled.problems];
+  const empty = parts.qemu === undefined && parts.linux === undefined && module === undefined;
+  if (empty && problems.length === 0) problems.push(nothingUsable(collected, sorted));
+  const report = reportOf(sorted);
+  return {
+    id: idOf(basename(resolve(path))),
+    input: path,
+    digest: collected.digest,
+    parts,
+    changes: [...collected.changes, ...changes],
+    problems,
+    ...(collected.newest === undefined ? {} : { handedIn: collected.newest }),
+    ...(module === undefined ? {} : { module }),
+    ...(application === undefined ? {} : { application }),
+    ...(report === undefined ? {} : { report }),
+  };
+}
+
+function reportOf({ reports }: Sorted): string | undefined {
+  return reports.find((name) => /report|bericht/i.test(basename(name))) ?? reports[0];
+}
+
+function nothingUsable({ files }: Collected, { others, reports }: Sorted): IntakeProblem {
+  const next =
+    'hand in one patch against QEMU and one against Linux, made with `git diff` or `diff -urN vanilla work`';
+  if (files.length === 0) return problem('the hand-in holds no file that could be graded', next);
+  const evidence = [...reports, ...others].slice(0, 10);
+  return problem('there is neither a patch nor a source of the exercise in the hand-in', next, { evidence });
+}
+
+function rejected(path: string, problems: readonly IntakeProblem[]): Submission {
+  return { id: idOf(basename(resolve(path))), input: path, digest: '', parts: {}, changes: [], problems };
+}
+
+function tooSlow(): IntakeProblem {
+  return problem(
+    'the hand-in is so large that reading it was given up; nothing of it was graded',
+    'hand in patches of your own changes, without build products and without whole source trees',
+  );
+}
+
+function noInput(path: string, cause?: unknown): LabError {
+  return new LabError({
+    code: 'intake/no-input',
+    blame: 'user',
+    fact: `there is no file or folder ${path}`,
+    next: 'name the folder, archive or patch that was handed in',
+    cause,
+  });
+}
