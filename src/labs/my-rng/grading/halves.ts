@@ -36,6 +36,8 @@ export interface Driver {
   /** Host paths of modules, in the order in which they are inserted; empty when it is built in. */
   readonly modules: readonly string[];
   readonly linux?: SubmittedLinux;
+  /** Changes with everything that it was built from. */
+  readonly digest: string;
 }
 
 /** The device half: QEMU with the submission's patch. */
@@ -97,7 +99,12 @@ async function kernelWith({ files }: Fit, foundation: Foundation, run: JudgeRun)
       ...modules.map((path) => `module ${nameOf(path)}`),
       ...warned(warnings),
     ];
-    return { build: passed(what, proof), built: { vmlinux, release, modules, linux }, warnings, notes };
+    return {
+      build: passed(what, proof),
+      built: { vmlinux, release, modules, linux, digest: linux.digest },
+      warnings,
+      notes,
+    };
   } catch (error) {
     return { build: chargedOf(what, error), warnings: [], notes: [] };
   }
@@ -112,9 +119,9 @@ async function moduleFor(
   const texts = files.map(async (name) => [name, await readFile(join(dir, name), 'latin1')] as const);
   const sources = new Map(await Promise.all(texts));
   try {
-    const { modules, warnings } = await buildSubmittedModule({ linux, dir, files }, run);
+    const { modules, warnings, digest } = await buildSubmittedModule({ linux, dir, files }, run);
     const proof = [...modules.map((path) => `${nameOf(path)} was built`), ...warned(warnings)];
-    const built = { vmlinux: linux.vmlinux, release: linux.release, modules };
+    const built = { vmlinux: linux.vmlinux, release: linux.release, modules, digest };
     const notes = [`the driver was built as a module for ${linux.release}`];
     return { build: passed(what, proof), built, warnings, notes, sources };
   } catch (error) {

@@ -1,5 +1,5 @@
-import { mkdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { cp, mkdir } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { formatDiagnostics } from '../../../build/diagnostics.js';
 import { isAbort, LabError } from '../../../errors.js';
 import { decodeCrash, type HandedInText } from '../../../grade/crashes.js';
@@ -97,7 +97,9 @@ async function bareLane(qemu: SubmittedQemu, run: JudgeRun): Promise<BareLaneRes
   const { nonce, timeouts, signal } = run;
   const on = 'student device without a guest';
   return await run.stages.run('bare', 'Registers of the device', () =>
-    runBareLane({ start: bareStarter(qemu, run), signal, timeouts, nonce, on }),
+    run.reuse(`bare ${qemu.digest}`, () =>
+      runBareLane({ start: bareStarter(qemu, run), signal, timeouts, nonce, on }),
+    ),
   );
 }
 
@@ -163,7 +165,21 @@ function sequenceHolds({ lines }: LaneResult): boolean {
 
 const DRIVER_LINES = ['driver-repeat-seed', 'driver-safe-transfer'] as const;
 
-async function crossLane({ foundation, run, driver: half }: LaneInput, driver: Driver): Promise<LaneResult> {
+/** Depends on the driver alone, so students with the same driver are judged by the same run. */
+async function crossLane(input: LaneInput, driver: Driver): Promise<LaneResult> {
+  const { run } = input;
+  const lane = await run.reuse(`cross ${driver.digest}`, () => crossLaneOf(input, driver));
+  for (const dir of lane.dirs) {
+    const own = join(run.dir, basename(dir));
+    if (own !== dir) await cp(dir, own, { recursive: true, filter: (path) => !path.endsWith('.qcow2') });
+  }
+  return lane;
+}
+
+async function crossLaneOf(
+  { foundation, run, driver: half }: LaneInput,
+  driver: Driver,
+): Promise<LaneResult> {
   const key = run.nonce.subarray(32, 64).toString('hex');
   const spec = {
     on: 'student driver on the reference device',
@@ -180,19 +196,11 @@ async function crossLane({ foundation, run, driver: half }: LaneInput, driver: D
   const lane = await runLane(spec, foundation, run);
   if (lane.findings.rawPointer === undefined) return lane;
   // whether seeding works can still be seen where the CPU lets the kernel follow a user's pointer
-  const second = await runLane(
-    {
-      ...spec,
-      on: `${spec.on}, CPU without SMAP`,
-      stage: 'cross-without-smap',
-      lines: ['driver-repeat-seed'],
-      withoutCpu: ['smap'],
-    },
-    foundation,
-    run,
-  );
-  const lines = new Map([...lane.lines, ...second.lines]);
-  return { ...lane, lines };
+  const on = `${spec.on}, CPU without SMAP`;
+  const lines = ['driver-repeat-seed'] as const;
+  const second = { ...spec, on, stage: 'cross-without-smap', lines, withoutCpu: ['smap'] };
+  const more = await runLane(second, foundation, run);
+  return { ...lane, lines: new Map([...lane.lines, ...more.lines]), dirs: [...lane.dirs, ...more.dirs] };
 }
 
 interface WithDevice {

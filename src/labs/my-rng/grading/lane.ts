@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { findTrouble } from '../../../console/kernel-log.js';
 import type { KernelReport } from '../../../console/kernel-report.js';
 import { isAbort, LabError } from '../../../errors.js';
@@ -55,6 +55,8 @@ export interface LaneResult {
   readonly findings: BootedFindings;
   readonly console: ConsoleExcerpt;
   readonly reports: readonly KernelReport[];
+  /** Host folders of its machines. */
+  readonly dirs: readonly string[];
   readonly application?: ApplicationRun;
 }
 
@@ -114,8 +116,9 @@ async function judge(
   target: CheckTarget,
   findings: BootedFindings,
   foundation: Foundation,
-  { signal, timeouts }: JudgeRun,
+  run: JudgeRun,
 ): Promise<LaneResult> {
+  const { signal, timeouts } = run;
   const folder = `/tmp/${randomBytes(8).toString('hex')}`;
   const probe = `${folder}/${randomBytes(8).toString('hex')}`;
   const modules = spec.driver.modules.map((from) => ({ from, to: `${folder}/${from.split('/').at(-1)}` }));
@@ -140,7 +143,7 @@ async function judge(
   const ran =
     application === undefined || dead ? undefined : await runApplication(target, setup, program, signal);
   return {
-    ...resultOf(spec, checks, verdicts, findings, target.machine),
+    ...resultOf(spec, run, { checks, verdicts, findings, machine: target.machine }),
     ...(ran === undefined ? {} : { application: ran }),
   };
 }
@@ -153,11 +156,15 @@ async function counters({ monitor }: Machine): Promise<AccessCounters> {
 
 function resultOf(
   spec: LaneSpec,
-  checks: readonly BootedCheck[],
-  verdicts: readonly Verdict[],
-  findings: BootedFindings,
-  machine: Machine,
+  run: JudgeRun,
+  seen: {
+    readonly checks: readonly BootedCheck[];
+    readonly verdicts: readonly Verdict[];
+    readonly findings: BootedFindings;
+    readonly machine: Machine;
+  },
 ): LaneResult {
+  const { checks, verdicts, findings, machine } = seen;
   const lines = new Map<BootedLine, GradedCheck[]>(spec.lines.map((line) => [line, []]));
   const evidence: string[] = [];
   for (const [i, verdict] of verdicts.entries()) {
@@ -166,7 +173,7 @@ function resultOf(
     if (check?.charged) lines.get(check.line)?.push(graded);
     else evidence.push(...uncharged(graded));
   }
-  return { on: spec.on, lines, evidence, findings, ...consoleOf(spec, machine.console.lines()) };
+  return { on: spec.on, lines, evidence, findings, ...consoleOf(spec, run, machine.console.lines()) };
 }
 
 /** A check that was skipped has nothing to say about its line. */
@@ -200,7 +207,8 @@ function consoleOf({ on, stage }: LaneSpec, all: readonly string[]): Pick<LaneRe
       why: `${kind}: ${title}`,
     }))
     .filter(({ from, to }) => from >= 0 && to <= lines.length);
-  return { console: { on, lines, marked, log: `${stage}/console.log` }, reports };
+  const log = join(basename(dir), stage, fileNames.console);
+  return { console: { on, lines, marked, log }, reports, dirs: [join(dir, stage)] };
 }
 
 /** The reference solution boots on this host, so whatever kept this kernel from it is the submission's. */
@@ -226,12 +234,12 @@ function isBootTrouble({ code, blame }: LabError): boolean {
 
 async function neverBooted(
   spec: LaneSpec,
-  { dir }: JudgeRun,
+  run: JudgeRun,
   findings: BootedFindings,
   check: GradedCheck,
 ): Promise<LaneResult> {
   const lines = new Map(spec.lines.map((line): [BootedLine, GradedCheck[]] => [line, [check]]));
-  const log = await readFile(join(dir, spec.stage, fileNames.console), 'latin1').catch(() => '');
+  const log = await readFile(join(run.dir, spec.stage, fileNames.console), 'latin1').catch(() => '');
   const last = log.split(/\r?\n/).slice(-MOST_LINES);
-  return { on: spec.on, lines, evidence: [], findings, ...consoleOf(spec, last) };
+  return { on: spec.on, lines, evidence: [], findings, ...consoleOf(spec, run, last) };
 }
