@@ -42,7 +42,7 @@ export interface WrongLine {
   readonly fact: string;
 }
 
-export interface SelftestRequest extends Omit<GradingRequest, 'handIns' | 'resume' | 'canary'> {
+export interface SelftestRequest extends Omit<GradingRequest, 'handIns' | 'resume'> {
   readonly fixtures: readonly Fixture[];
   /** Whether these are all fixtures of the lab. */
   readonly complete: boolean;
@@ -62,7 +62,7 @@ export async function selftest(request: SelftestRequest, options: GradeContext):
   for (let n = 1; n <= runs; n += 1) {
     const to = join(folder, `run-${n}`);
     await mkdir(to, { recursive: true });
-    const report = await gradeAll({ ...request, handIns, folder: to, resume: false, canary: true }, options);
+    const report = await gradeAll({ ...request, handIns, folder: to, resume: false }, options);
     await writeReports(to, report);
     reports.push(report);
   }

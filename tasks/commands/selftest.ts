@@ -45,9 +45,9 @@ async function selftest(name: string, flags: SelftestFlags, signal: AbortSignal)
   const jobs = flags.jobs ?? (await defaultJobs());
   const report = await withBench(grading, flags, signal, async ({ bench, context, timeouts, note }) => {
     const { selftest: run } = await import('../../src/grade/selftest.js');
-    const { runs } = flags;
+    const { runs, canary } = flags;
     const complete = fixtures.length === all.length;
-    const request = { grading, bench, fixtures, complete, folder, jobs, runs, onGraded: note };
+    const request = { grading, bench, fixtures, complete, folder, jobs, runs, canary, onGraded: note };
     return await run(request, { context, timeouts });
   });
   const started = new Date().toISOString();

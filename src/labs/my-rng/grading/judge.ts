@@ -247,7 +247,7 @@ async function oursLane(
       device: 'my_rng',
       oracle,
       counted: false,
-      driver: { vmlinux: linux.vmlinux, release: linux.release, modules: [module.ko] },
+      driver: { vmlinux: linux.vmlinux, release: linux.release, modules: [module.ko], digest: module.digest },
       profile: placeFor([]).profile,
       lines: ['driver-repeat-seed'],
       bootTest: false,
