@@ -135,8 +135,8 @@ async function loosePart(
   const sources = project === 'linux' ? inTreeDrivers(sorted) : sorted.sources[project];
   const context = { scratch, signal, timeout: timeouts.hostTool };
   const loose = await looseSections(project, sources, sorted, against, context);
-  if (loose === undefined) return undefined;
   changes.push(...loose.changes);
+  if (loose.sections.length === 0) return undefined;
   return {
     project,
     patch: await writeSections(project, loose.sections, into),

@@ -248,12 +248,15 @@ class Collector {
 const ARCHIVE_NAME = /\.(zip|tar|tgz|tbz2?|txz|gz|xz|bz2|rar|7z|zst|lz4)$/i;
 const DOCUMENT_NAME = /\.(docx|odt|pptx|odp|xlsx|ods|jar|epub)$/i;
 
+/** RAR, 7z, zstd, lz4. */
+const FOREIGN = ['Rar!', '7z\xbc\xaf', '\x28\xb5\x2f\xfd', '\x04\x22\x4d\x18'];
+
 function archiveKind(name: string, data: Buffer): 'zip' | 'tar' | 'foreign' | undefined {
   const magic = data.toString('latin1', 0, 6);
   if (magic.startsWith('PK\x03\x04') || magic.startsWith('PK\x05\x06'))
     return DOCUMENT_NAME.test(name) ? undefined : 'zip';
   if (magic.startsWith('\x1f\x8b') || magic === '\xfd7zXZ\0' || /^BZh[1-9]/.test(magic)) return 'tar';
-  if (/^(Rar!|7z\xbc\xaf|\x28\xb5\x2f\xfd|\x04\x22\x4d\x18)/.test(magic)) return 'foreign';
+  if (FOREIGN.some((start) => magic.startsWith(start))) return 'foreign';
   return isTar(data) ? 'tar' : undefined;
 }
 

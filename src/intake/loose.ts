@@ -19,14 +19,14 @@ export interface LooseSections {
   readonly changes: readonly string[];
 }
 
-/** A loose source with its build files and headers, as a change of the pristine tree. Undefined when there is none. */
+/** A loose source with its build files and headers, as a change of the pristine tree. */
 export async function looseSections(
   project: Project,
   sources: readonly Recognised[],
   sorted: Sorted,
   against: Against,
   context: DiffContext,
-): Promise<LooseSections | undefined> {
+): Promise<LooseSections> {
   const rules = against.rules.projects[project];
   const tree = against.trees[project];
   const paths = [rules.source.path];
@@ -76,7 +76,7 @@ export async function looseSections(
     }
     changes.push(taken.said);
   }
-  return sections.length === 0 ? undefined : { sections, origin: origins.join(', '), changes };
+  return { sections, origin: origins.join(', '), changes };
 }
 
 /** The student's own name for it when the build files that came with it use that. */

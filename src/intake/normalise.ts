@@ -85,7 +85,7 @@ function inOrder(mails: readonly { readonly number: number; readonly of: number 
 }
 
 function nameOf({ newName, oldName }: FileDiff): string {
-  return readable(newName ?? oldName ?? '?');
+  return readable(newName ?? oldName ?? '?').replace(/^[ab]\//, '');
 }
 
 const SPECIALS: Readonly<Record<Special, string>> = {
@@ -115,13 +115,10 @@ interface Placed {
 
 /** How much better a place must be than that in the other tree to be certain. */
 const CERTAIN = 2;
-const LEAST_SCORE = 1;
 
 /** Files that both trees have, such as MAINTAINERS, go where their neighbours go. */
 function placeAll(files: readonly FileDiff[], { trees, rules }: Against): Placed[] {
-  const options = files.map((file) =>
-    placesOf(file, trees, rules).filter(({ score }) => score >= LEAST_SCORE),
-  );
+  const options = files.map((file) => placesOf(file, trees, rules));
   const certain = options.flatMap(([first, second]) =>
     first !== undefined && first.score - (second?.score ?? 0) >= CERTAIN ? [first] : [],
   );

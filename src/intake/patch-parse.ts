@@ -213,8 +213,8 @@ function unquote(text: string): string {
     f: '\f',
     v: '\v',
   };
-  return text.slice(1, -1).replace(/\\([0-7]{1,3}|.)/g, (_, escape: string) => {
-    if (/^[0-7]/.test(escape)) return String.fromCharCode(Number.parseInt(escape, 8) & 0xff);
-    return named[escape] ?? escape;
+  return text.slice(1, -1).replace(/\\([0-7]{1,3}|.)/g, (_, code: string) => {
+    if (/^[0-7]/.test(code)) return String.fromCharCode(Number.parseInt(code, 8) & 0xff);
+    return named[code] ?? code;
   });
 }

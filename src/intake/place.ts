@@ -25,6 +25,7 @@ const SCORE = {
   parent: 2,
   named: 2,
   top: 1,
+  home: 0.5,
 } as const;
 
 /**
@@ -32,11 +33,17 @@ const SCORE = {
  * to any folder; the file's path is the end of the name that the pristine tree knows.
  */
 export function placesOf(diff: FileDiff, trees: Trees, rules: IntakeRules): Place[] {
-  const names = new Set([diff.newName, diff.oldName].filter((name) => name !== undefined));
-  const all = [...names].flatMap((name) =>
-    projects.flatMap((project) => placesIn(project, name, trees, rules.projects[project])),
-  );
-  const scored = all.map((place) => ({
+  const names = [...new Set([diff.newName, diff.oldName].filter((name) => name !== undefined))].map(partsOf);
+  const inEach = (places: (project: Project, name: Name) => Place[]) =>
+    names.flatMap((name) => projects.flatMap((project) => places(project, name)));
+  const known = inEach((project, name) => knownPlaces(project, name, trees));
+  const rooted = known.some(({ path, score }) => path.includes('/') && score >= SCORE.parent);
+  const atHome = (project: Project, name: Name) =>
+    homePlaces(project, name, isSource(diff, rules.projects[project]), {
+      trees,
+      rules: rules.projects[project],
+    });
+  const scored = [...known, ...(rooted ? [] : inEach(atHome))].map((place) => ({
     ...place,
     score: place.score + signs(diff, place, trees, rules.projects[place.project]),
   }));
@@ -47,27 +54,57 @@ export function placesOf(diff: FileDiff, trees: Trees, rules: IntakeRules): Plac
   return best.sort((a, b) => b.score - a.score);
 }
 
-function placesIn(project: Project, name: string, trees: Trees, rules: ProjectRules): Place[] {
+interface Name {
+  /** What stands before the last `..`. */
+  readonly before: readonly string[];
+  readonly parts: readonly string[];
+}
+
+function partsOf(name: string): Name {
   const parts = name
     .replaceAll('\\', '/')
     .split('/')
     .filter((part) => part !== '' && part !== '.');
-  const own = parts.slice(parts.lastIndexOf('..') + 1).slice(-LONGEST_NAME);
-  const skipped = parts.length - own.length;
-  const places: Place[] = [];
-  for (let i = 0; i < own.length; i += 1) {
-    const path = own.slice(i).join('/');
-    const root = parts.slice(0, skipped + i).join('/');
-    const score = knownness(project, own.slice(i), trees);
-    if (score > 0) places.push({ project, path, root, score });
-    for (const home of rules.homes) {
-      const folder = own.slice(i, -1).join('/');
-      if (folder !== '' && !`/${home}`.endsWith(`/${folder}`)) continue;
-      const at = `${home}/${own.at(-1)}`;
-      if (at !== path) places.push({ project, path: at, root, score: homeScore(project, at, i, own, trees) });
-    }
-  }
-  return places;
+  const start = Math.max(parts.lastIndexOf('..') + 1, parts.length - LONGEST_NAME);
+  return { before: parts.slice(0, start), parts: parts.slice(start) };
+}
+
+/** Ends of the name that the tree knows as a file, or as a file in one of its folders. */
+function knownPlaces(project: Project, { before, parts }: Name, trees: Trees): Place[] {
+  return parts.flatMap((_, i) => {
+    const own = parts.slice(i);
+    const score = knownness(project, own, trees);
+    const root = [...before, ...parts.slice(0, i)].join('/');
+    return score > 0 ? [{ project, path: own.join('/'), root, score }] : [];
+  });
+}
+
+/** Names relative to a folder in which the exercise takes place, and sources from anywhere. */
+function homePlaces(
+  project: Project,
+  { before, parts }: Name,
+  isSource: boolean,
+  { trees, rules }: { readonly trees: Trees; readonly rules: ProjectRules },
+): Place[] {
+  return parts.flatMap((_, i) => {
+    const folder = parts.slice(i, -1).join('/');
+    const bare = folder === '' && (isSource || parts.length <= 2);
+    const root = [...before, ...parts.slice(0, i)].join('/');
+    return rules.homes
+      .filter((home) => bare || (folder !== '' && `/${home}`.endsWith(`/${folder}`)))
+      .map((home) => `${home}/${parts.at(-1)}`)
+      .map((path) => ({
+        project,
+        path,
+        root,
+        score: hasFile(trees[project], path) ? SCORE.homeFile : SCORE.home,
+      }));
+  });
+}
+
+function isSource({ newName, hunks }: FileDiff, rules: ProjectRules): boolean {
+  const added = hunks.flatMap(({ lines }) => lines).join('\n');
+  return (newName?.endsWith('.c') ?? false) && rules.source.marks.some((mark) => mark.test(added));
 }
 
 function knownness(project: Project, parts: readonly string[], trees: Trees): number {
@@ -92,22 +129,14 @@ const COMMON_FOLDERS = new Set([
   'samples',
 ]);
 
-/** A bare file name counts as one in its home; a name with folders only when it ends in the home's. */
-function homeScore(project: Project, path: string, i: number, own: readonly string[], trees: Trees): number {
-  if (i === own.length - 1 && own.length > 2) return 0;
-  return hasFile(trees[project], path) ? SCORE.homeFile : SCORE.top / 2;
-}
-
 function signs(diff: FileDiff, place: Place, trees: Trees, rules: ProjectRules): number {
   const { project, path, root } = place;
   const old = diff.hunks.flatMap(({ lines }) => lines.filter((line) => /^[ -].*\S/.test(line)));
   const text = old.length === 0 ? undefined : textIn(trees[project], path);
-  const added = diff.hunks.flatMap(({ lines }) => lines).join('\n');
-  const marked = path.endsWith('.c') && rules.source.marks.some((mark) => mark.test(added));
   return (
     (text === undefined ? 0 : SCORE.context * shareOf(old, text)) +
     (isAllowed(rules, path) ? SCORE.allowed : 0) +
-    (marked ? SCORE.marks : 0) +
+    (isSource(diff, rules) ? SCORE.marks : 0) +
     (root.toLowerCase().includes(project) ? SCORE.named : 0)
   );
 }
