@@ -195,7 +195,11 @@ function gradedCheck(verdict: Verdict, on: string): GradedCheck {
 
 const MOST_LINES = 500;
 
-function consoleOf({ on, stage }: LaneSpec, all: readonly string[]): Pick<LaneResult, 'console' | 'reports'> {
+function consoleOf(
+  { on, stage }: LaneSpec,
+  { dir }: JudgeRun,
+  all: readonly string[],
+): Pick<LaneResult, 'console' | 'reports' | 'dirs'> {
   const reports = findTrouble(all);
   const first = reports[0]?.firstLine ?? all.length;
   const start = Math.max(0, Math.min(first - 100, all.length - MOST_LINES));
