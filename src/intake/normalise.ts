@@ -85,7 +85,9 @@ function inOrder(mails: readonly { readonly number: number; readonly of: number 
 }
 
 function nameOf({ newName, oldName }: FileDiff): string {
-  return readable(newName ?? oldName ?? '?').replace(/^[ab]\//, '');
+  return readable(newName ?? oldName ?? '?')
+    .replace(/^[ab]\//, '')
+    .slice(0, 200);
 }
 
 const SPECIALS: Readonly<Record<Special, string>> = {
