@@ -43,11 +43,11 @@ const FEATURES: readonly (readonly [RegExp, string])[] = [
   [/\bclass_create\b|device_create\b|misc_register\b/, 'makes its own device node'],
   [/\bpci_dma_(?:read|write)\b|\bdma_(?:alloc|map)_/, 'transfers by DMA'],
   [/\bmsi_(?:init|notify)\b|pci_alloc_irq_vectors|request_(?:threaded_)?irq/, 'uses interrupts'],
-  [/\breadq\b|ioread64|uint64_t val\b.*64|\.max_access_size = 8/, 'has accesses of 64 bits'],
+  [/\breadq\b|\bioread64\b|\bwriteq\b/, 'has accesses of 64 bits'],
   [/\bhwrng_register\b/, 'registers as a hardware random number generator'],
   [/DEFINE_PROP_/, 'has properties of the device'],
   [/VMSTATE_/, 'describes its state for migration'],
-  [/\.read\s*=\s*my_?rng\w*|\.read\s*=\s*\w+_read,/, 'has a read function'],
+  [/struct file_operations[^}]*\.read\s*=/, 'has a read function for user space'],
 ];
 
 /** For whoever marks the enhancement: what the code and the run show beyond the guided part. */

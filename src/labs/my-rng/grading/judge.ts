@@ -337,7 +337,7 @@ function deviceLine(
   checks: readonly GradedCheck[] | undefined,
   evidence: readonly string[],
 ): JudgedLine {
-  return { checks: [build, ...(checks ?? [])], evidence };
+  return { checks: afterBuild(build, checks), evidence };
 }
 
 /**
@@ -356,9 +356,14 @@ function driverLine({ driver, cross, pair }: Seen, line: (typeof DRIVER_LINES)[n
       ]
     : [];
   return {
-    checks: [build, ...(chosen.lines.get(line) ?? [])],
+    checks: afterBuild(build, chosen.lines.get(line)),
     evidence: [...note, ...chosen.evidence, ...summaryOf(other, line)],
   };
+}
+
+/** That it builds says the least, so it comes last. */
+function afterBuild(build: GradedCheck, checks: readonly GradedCheck[] = []): GradedCheck[] {
+  return [...checks, build];
 }
 
 function summaryOf(lane: LaneResult | undefined, line: (typeof DRIVER_LINES)[number]): string[] {
