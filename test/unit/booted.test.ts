@@ -77,6 +77,7 @@ describe('explainNumbers', () => {
     ['all zero', (n) => n.map(() => 0), /every number is 0.*0xfebf1000/],
     ['the seed', (n, seed) => n.map(() => seed), /the seed itself/],
     ['a constant', (n) => n.map(() => 99), /does not read RNG for each number/],
+    ['the first again', (n) => n.map(() => n[0] ?? 0), /gives the same number/],
     ['swapped', (n) => n.map(swap), /reverse order/],
     ['one byte', (n) => n.map((value) => value & 0xff), /lowest byte/],
     ['31 bits', (n) => n.map((value) => value & 0x7fff_ffff), /highest bit/],

@@ -464,7 +464,8 @@ typedef int (*work_fn)(const struct probe *probe, struct seen *seen, size_t coun
 
 static struct seen *map_seen(size_t processes, size_t count)
 {
-	size_t size = processes * (sizeof(struct seen) + count * sizeof(uint32_t));
+	const size_t room = count + SLACK;
+	size_t size = processes * (sizeof(struct seen) + room * sizeof(uint32_t));
 	struct seen *seen = mmap(NULL, size, PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	uint32_t *numbers;
@@ -474,7 +475,7 @@ static struct seen *map_seen(size_t processes, size_t count)
 		return NULL;
 	numbers = (uint32_t *)(seen + processes);
 	for (i = 0; i < processes; i++)
-		seen[i].numbers = numbers + i * count;
+		seen[i].numbers = numbers + i * room;
 	return seen;
 }
 

@@ -28,7 +28,8 @@ export function expectSlots(events: readonly ProbeEvent[], expected?: readonly n
   return gets.map((slot) => slot.case);
 }
 
-function expectOnlySlot(slot: EventOf<'edge'>): void {
+/** Nothing beside the 4 bytes of a slot was written. @throws CheckFailure */
+export function expectOnlySlot(slot: EventOf<'edge'>): void {
   if (slot.error !== null) {
     throw new CheckFailure(`getting a number into the slot "${slot.case}" failed with ${slot.error}`, [
       JSON.stringify(slot),

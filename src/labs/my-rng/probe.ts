@@ -60,8 +60,16 @@ export interface ProbePlace {
   readonly node?: string;
 }
 
-/** The probe was ended before its last line, by the kernel or by a signal. */
-export class ProbeCut extends CheckFailure {}
+/** The probe, or another process that met the driver, was ended before its time, by the kernel or by a signal. */
+export class ProbeCut extends CheckFailure {
+  /** What it observed until then. */
+  readonly events: readonly ProbeEvent[];
+
+  constructor(fact: string, evidence: readonly string[], events: readonly ProbeEvent[] = [], hint?: string) {
+    super(fact, evidence, hint);
+    this.events = events;
+  }
+}
 
 /**
  * Runs the probe in the guest and returns what it observed. The probe must have come to its end.
@@ -90,10 +98,11 @@ export async function runProbeAt(
   }
   const whole = events[0]?.event === 'start' && events.at(-1)?.event === 'end';
   if (whole && result.exitCode === 0) return events;
-  const how = result.signal === undefined ? `exit code ${result.exitCode}` : `killed by SIG${result.signal}`;
+  const how = result.signal === undefined ? `exit code ${result.exitCode}` : `killed by ${result.signal}`;
   throw new ProbeCut(
     `the probe (${args.join(' ')}) did not come to its end (${how})`,
     [...result.stdout.trimEnd().split('\n').slice(-3), ...result.stderr.trimEnd().split('\n')],
+    events,
     'the last line tells what it was about to do when the kernel ended it',
   );
 }

@@ -149,7 +149,7 @@ function addressTried(steps: readonly string[]): bigint | undefined {
 async function explainHang(error: LabError, scene: Scene): Promise<unknown> {
   const report = fatalReport(scene);
   if (report !== undefined) return crash(report, new CheckFailure(error.message, error.evidence), scene);
-  const steps = [...error.evidence];
+  const steps = [error.message, ...error.evidence];
   if (!(await isAlive(scene.context))) {
     const fact = 'the guest hangs: nothing in it runs any more since the driver was called';
     const hint =

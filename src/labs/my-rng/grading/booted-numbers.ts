@@ -42,6 +42,9 @@ function explainConstant(rounds: readonly Round[], { address }: NumberClues): st
   if (rounds.every(({ seed, actual }) => actual.every((number) => number === seed))) {
     return 'every number is the seed itself: read RNG at offset 0x0, not the seed';
   }
+  if (others.length > 0 && rounds.every(({ actual }) => new Set(actual).size === 1)) {
+    return 'each get after a seed gives the same number: the driver keeps it instead of reading RNG for each get';
+  }
   if (value === undefined || others.length > 0) return undefined;
   if (value === 0xffff_ffff) {
     return `every number is 0xffffffff: nothing answers at the address that the driver reads, or the device is not enabled${place}`;

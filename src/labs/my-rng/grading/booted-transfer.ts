@@ -1,6 +1,6 @@
 import { CheckFailure } from '../../../lab/check.js';
-import { expectEnded, expectSlots } from '../observed.js';
-import { type EventOf, eventsOf, type ProbeEvent } from '../probe.js';
+import { expectEnded, expectOnlySlot, expectSlots } from '../observed.js';
+import { type EventOf, eventsOf, ProbeCut, type ProbeEvent } from '../probe.js';
 import { judgeAddresses, judgeCommands } from './booted-answers.js';
 import { bootedCheck, probe, script } from './booted-guard.js';
 import type { Bench, BootedCheck, BootedFindings, BootedSetup } from './booted-setup.js';
@@ -50,7 +50,12 @@ async function expectedOf({ setup, findings }: Bench, seed: number, count: numbe
 
 async function slots(bench: Bench): Promise<void> {
   const seed = bench.context.nonce.readUInt32LE(24);
-  const names = expectSlots(await probe(bench, '-s', seed, 'edge'), await expectedOf(bench, seed, SAMPLE));
+  const events = await probe(bench, '-s', seed, 'edge').catch((error: unknown) => {
+    // A driver that copies far too much ends the probe, whose own memory it overwrites.
+    if (error instanceof ProbeCut) for (const slot of eventsOf(error.events, 'edge')) expectOnlySlot(slot);
+    throw error;
+  });
+  const names = expectSlots(events, await expectedOf(bench, seed, SAMPLE));
   bench.context.prove(`${names.join(', ')}: 4 bytes each, canaries intact, for get and seed`);
 }
 
