@@ -2,6 +2,7 @@ import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run } from '../host/run.js';
 import { type Hunk, type Section, writePatch } from './patch.js';
+import { relocate } from './relocate.js';
 import type { Fit, FitFile } from './submission.js';
 
 export interface ApplyContext {
@@ -10,6 +11,8 @@ export interface ApplyContext {
   readonly signal: AbortSignal;
   /** Milliseconds for one run of patch. */
   readonly timeout: number;
+  /** The patch was made for another release: lines that it adds are placed by one line of context as a last way. */
+  readonly otherRelease: boolean;
 }
 
 /** How one section fits. */
@@ -52,7 +55,8 @@ export async function applySection(
     last = attempt;
     if (section.kind !== 'changed') break;
   }
-  return rejected(section, data, last as Attempt);
+  const failed = rejected(section, data, last as Attempt);
+  return (context.otherRelease ? relocated(section, failed, (last as Attempt).said) : undefined) ?? failed;
 }
 
 /** What patch(1) would ask about: a new file that exists, a change of one that does not. */
@@ -179,6 +183,29 @@ function rejected(section: Section, before: Buffer | undefined, attempt: Attempt
     rejected: failed,
     details: told(path, 'rejected', attempt.said),
     ...(why === undefined ? {} : { why }),
+  };
+}
+
+/** Undefined when a hunk finds no place. */
+function relocated(section: Section, failed: SectionFit, said: readonly string[]): SectionFit | undefined {
+  const { path, hunks } = section;
+  if (section.kind !== 'changed' || failed.file.data === undefined || failed.why === 'applied-already')
+    return undefined;
+  let text: string | undefined = failed.file.data.toString('latin1');
+  for (const index of failed.rejected) {
+    const hunk = hunks[index];
+    text = text === undefined || hunk === undefined ? undefined : relocate(text, hunk);
+  }
+  if (text === undefined) return undefined;
+  const file = { data: Buffer.from(text, 'latin1'), executable: false };
+  const note = `${path}: its context is that of another release; the added lines were placed by one line of it`;
+  return {
+    path,
+    kind: 'fuzz',
+    file,
+    hunks: hunks.length,
+    rejected: [],
+    details: [note, ...told(path, 'fuzz', said)],
   };
 }
 

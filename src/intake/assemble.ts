@@ -48,10 +48,11 @@ export async function assemble(
   }
   const parts: { qemu?: Part; linux?: Part } = {};
   for (const project of projects) {
-    const patch = await patchPart(project, chosen[project], options);
+    const patch = await patchPart(project, chosen[project], against, options);
     const part = patch ?? (await loosePart(project, sorted, against, options, changes));
     if (part !== undefined) parts[project] = part;
-    if (patch !== undefined) changes.push(...leftAside(project, patch, sorted));
+    if (patch !== undefined)
+      changes.push(...leftAside(project, patch, sorted), ...otherAsked(patch, against));
   }
   const own = await ownFiles(parts.linux, sorted, against, options, changes);
   return { parts, ...own, changes: [...new Set(changes)], problems };
@@ -96,9 +97,19 @@ function leftAside(project: Project, { origin }: Part, sorted: Sorted): string[]
   return [...sources, ...whole].map(({ name }) => `${name} was left aside: the patch ${origin} counts`);
 }
 
+function otherAsked({ project, origin, askedVersion }: Part, { trees, rules }: Against): string[] {
+  const { wanted } = trees[project];
+  if (askedVersion === undefined || releaseOf(askedVersion) === releaseOf(wanted)) return [];
+  const { title } = rules.projects[project];
+  return [
+    `${origin} was made for ${title} ${askedVersion}, by its names; the exercise is about ${title} ${wanted}`,
+  ];
+}
+
 async function patchPart(
   project: Project,
   patches: readonly NormalPatch[],
+  { trees }: Against,
   { into }: AssembleOptions,
 ): Promise<Part | undefined> {
   const [first] = patches;
@@ -113,10 +124,16 @@ async function patchPart(
     patch: await writeSections(project, sections, into),
     wasPatch: true,
     origin: patches.map(({ name }) => name).join(', '),
+    otherRelease: releaseOf(trees[project].wanted) !== releaseOf(trees[project].version),
     files: filesOf(sections),
     places,
     ...(asked === undefined ? {} : { askedVersion: asked }),
   };
+}
+
+/** `8.2` of `v8.2.0-rc2`. */
+function releaseOf(version: string): string {
+  return /\d+\.\d+/.exec(version)?.[0] ?? version;
 }
 
 async function writeSections(project: Project, sections: readonly Section[], into: string): Promise<string> {
@@ -142,6 +159,7 @@ async function loosePart(
     patch: await writeSections(project, loose.sections, into),
     wasPatch: false,
     origin: loose.origin,
+    otherRelease: false,
     files: filesOf(loose.sections),
   };
 }

@@ -21,7 +21,8 @@ const GRAVITY: readonly Kind[] = ['clean', 'offset', 'whitespace', 'fuzz', 'reje
 /**
  * How a part fits the pristine tree, by GNU patch, with git's view of it besides. Only copies of the files that it
  * names are touched. Hunks are tried exactly, then with other blanks, then with less context; the first way that
- * takes all hunks of a file counts for that file.
+ * takes all hunks of a file counts for that file. Of a patch for another release, which no student can help, added
+ * lines are placed by a single line of context before a hunk counts as rejected; that is `fuzz` too.
  *
  * `clean`, `offset` and `whitespace` are no fault of the student; `fuzz` is none either when the tree is of another
  * version than the one the exercise names.
@@ -32,7 +33,8 @@ export async function fit(part: Part, pristineTree: string, { signal, timeouts }
   const sections = sectionsIn(await readFile(part.patch, 'latin1'));
   const scratch = await mkdtemp(join(tmpdir(), 'lab-fit-'));
   try {
-    const context = { dir: join(scratch, 'tree'), signal, timeout: timeouts.hostTool };
+    const { otherRelease } = part;
+    const context = { dir: join(scratch, 'tree'), signal, timeout: timeouts.hostTool, otherRelease };
     await mkdir(context.dir);
     const pristine = await readFiles(pristineTree, sections);
     const files = new Map(pristine);
@@ -121,7 +123,7 @@ function sentenceOf(kind: Kind, why: Fit['why'], part: Part, fits: readonly Sect
   if (kind === 'clean') return `${patch} applies exactly`;
   if (kind === 'offset') return `${patch} applies, at other line numbers`;
   if (kind === 'whitespace') return `${patch} applies when blanks are not compared`;
-  if (kind === 'fuzz') return `${patch} applies only with less context (fuzz)`;
+  if (kind === 'fuzz') return `${patch} applies only with less context than it has (fuzz)`;
   if (why === 'applied-already')
     return `${patch} does not apply: what it changes in ${where} is in the vanilla tree already, or it was made in the wrong direction`;
   if (why === 'other-version')

@@ -1,14 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { run } from '../host/run.js';
-import type { ApplyContext } from './apply.js';
 import type { FitFile } from './submission.js';
 
 /** What `git apply` says about a whole patch, which forgives less than patch(1). Evidence, not a verdict. */
 export async function gitView(
   patch: string,
   pristine: ReadonlyMap<string, FitFile>,
-  { dir, signal, timeout }: ApplyContext,
+  { dir, signal, timeout }: { readonly dir: string; readonly signal: AbortSignal; readonly timeout: number },
 ): Promise<string[]> {
   await mkdir(dir, { recursive: true });
   for (const [path, { data }] of pristine) {

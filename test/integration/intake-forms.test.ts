@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdir, readFile, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { packTar } from '../../src/host/tar-stream.js';
 import { buildFileChanges } from '../../src/intake/build-files.js';
@@ -562,6 +563,54 @@ describe('patches', () => {
   });
 });
 
+describe('any small edit, in any format', () => {
+  const line = fc.constantFrom('a', 'b', '', '{', '}', '\tx = 1;', '-- x', '++ y', '@@ z', 'Only in q');
+  const edit = fc.record({
+    at: fc.nat(60),
+    remove: fc.nat(4),
+    add: fc.array(line, { maxLength: 4 }),
+  });
+  const formats: Readonly<Record<string, (text: string) => Buffer>> = {
+    plain: (text) => Buffer.from(text, 'latin1'),
+    crlf: (text) => Buffer.from(text.replaceAll('\n', '\r\n'), 'latin1'),
+    utf16: (text) => Buffer.from(`\ufeff${text}`, 'utf16le'),
+    mail: (text) =>
+      Buffer.from(
+        `From 0123456789abcdef Mon Sep 17\nSubject: [PATCH] x\n\n---\n${text}-- \n2.39.2\n`,
+        'latin1',
+      ),
+    trimmed: (text) => Buffer.from(text.replaceAll(/^ $/gm, ''), 'latin1'),
+    p0: (text) =>
+      Buffer.from(
+        text.replaceAll(/^(---|\+\+\+) [ab]\//gm, '$1 ').replaceAll(/^(diff|index) .*\n/gm, ''),
+        'latin1',
+      ),
+  };
+
+  test('applies to give the same file', async () => {
+    const before = (qemuFiles['hw/misc/edu.c'] ?? '').split('\n').slice(0, -1);
+    const property = fc.asyncProperty(
+      fc.array(edit, { minLength: 1, maxLength: 3 }),
+      fc.constantFrom('git', 'diff'),
+      fc.constantFrom(...Object.keys(formats)),
+      async (edits, tool, format) => {
+        const lines = [...before];
+        for (const { at, remove, add } of edits) lines.splice(Math.min(at, lines.length), remove, ...add);
+        const after = `${lines.join('\n')}\n`;
+        if (after === qemuFiles['hw/misc/edu.c'] || (tool === 'diff' && format === 'p0')) return;
+        const work = { 'hw/misc/edu.c': after };
+        const text = tool === 'git' ? await gitDiff('qemu', work) : await diffTrees('qemu', work);
+        const submission = await takeFiles({ 'q.patch': formats[format]?.(text) ?? '' });
+        expect(facts(submission)).toEqual([]);
+        const fitted = await fitOf(submission, 'qemu');
+        expect(fitted.kind).toBe('clean');
+        expect(fitted.files.get('hw/misc/edu.c')?.data?.toString('latin1')).toBe(after);
+      },
+    );
+    await fc.assert(property, { numRuns: 60 });
+  });
+});
+
 describe('loose sources', () => {
   test('a device alone gets the usual build files', async () => {
     const submission = await takeFiles({ 'my_rng.c': deviceSource });
@@ -684,6 +733,31 @@ describe('how a part fits', () => {
     expect(fitted.sentence).toContain('another version');
     expect(fitted.why).toBe('other-version');
     expect(fitted.files.get('hw/misc/edu.c')?.data?.toString()).toContain('int edu_12;\nnew\nint edu_13;');
+  });
+
+  test('of another release, added lines find their place by one line of context', async () => {
+    const lines = ['int gone_1;', 'int gone_2;', 'int edu_20;', 'int gone_3;', 'int gone_4;', 'int gone_5;'];
+    const fitted = await fitText(head + hunk(11, lines));
+    expect(fitted).toMatchObject({ kind: 'fuzz', rejects: [] });
+    expect(fitted.files.get('hw/misc/edu.c')?.data?.toString()).toContain('int edu_20;\nnew\nint edu_21;');
+    const end = `@@ -90,3 +90,4 @@\n int gone_1;\n int gone_2;\n int gone_3;\n+last\n`;
+    expect((await fitText(head + end)).files.get('hw/misc/edu.c')?.data?.toString()).toMatch(
+      /edu_59;\nlast\n$/,
+    );
+  });
+
+  test('of the release in use, it is rejected', async () => {
+    const same = { ...trees, qemu: { ...trees.qemu, version: '8.2.2' } };
+    const lines = ['int gone_1;', 'int gone_2;', 'int edu_20;', 'int gone_3;', 'int gone_4;', 'int gone_5;'];
+    const path = await hand({ 'q.patch': head + hunk(11, lines) });
+    const submission = await takeIn(path, {
+      trees: same,
+      lab: intakeRules,
+      into: await fresh('into'),
+      signal,
+      timeouts,
+    });
+    expect((await fitOf(submission, 'qemu')).kind).toBe('rejected');
   });
 
   test('applied already, and for a file that is not there', async () => {
