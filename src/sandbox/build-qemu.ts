@@ -1,4 +1,4 @@
-import { access, copyFile, mkdir } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import type { Diagnostic } from '../build/diagnostics.js';
@@ -56,9 +56,11 @@ export async function buildSubmittedQemu(
         },
         context,
       ).catch((error) => Promise.reject(chargeSubmission(error)));
-      await access(join(out, 'build', BINARY)).catch(() => Promise.reject(nothingBuilt()));
       await mkdir(join(dir, 'bin'));
-      await copyFile(join(out, 'build', BINARY), join(dir, 'bin', BINARY));
+      await rename(join(out, 'build', BINARY), join(dir, 'bin', BINARY)).catch(() =>
+        Promise.reject(nothingBuilt()),
+      );
+      await rm(out, { recursive: true });
       await keepWarnings(dir, warnings);
     },
   });
