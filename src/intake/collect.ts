@@ -105,12 +105,12 @@ class Collector {
   async take(entry: Entry, name: string, depth: number, path?: string): Promise<void> {
     if (isJunk(name)) return;
     if (entry.raw.endsWith('/') || isBuildProduct(name)) return this.#leave('products', name, entry.size);
+    if (this.#options.isTreeFile(name)) return this.#leave('tree', name, entry.size);
     if (entry.kind === 'special') return this.#refuse(name, `is ${entry.what}, not a file`);
     if (entry.kind === 'link') {
       if (entry.what === '' || staysInside(name, entry.what)) return this.#leave('links', name, 0);
       return this.#refuse(name, `is a link to ${entry.what}, outside of the hand-in`);
     }
-    if (this.#options.isTreeFile(name)) return this.#leave('tree', name, entry.size);
     await this.#read(entry, name, depth, path);
   }
 
@@ -288,13 +288,9 @@ function refusals(refused: readonly string[]): IntakeProblem[] {
   if (refused.length === 0) return [];
   const many = counted(refused.length, 'entry', 'entries');
   return [
-    problem(
-      `${many} of the hand-in were refused: they are no plain files within it`,
-      'hand in plain files only',
-      {
-        evidence: refused.slice(0, 10),
-      },
-    ),
+    problem(`${many} of the hand-in refused: no plain files within it`, 'hand in plain files only', {
+      evidence: refused.slice(0, 10),
+    }),
   ];
 }
 

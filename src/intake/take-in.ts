@@ -9,7 +9,8 @@ import { problem } from './problems.js';
 import { recognise, type Sorted } from './recognise.js';
 import type { IntakeRules } from './rules.js';
 import type { IntakeProblem, Submission } from './submission.js';
-import { type Trees, treeFileTest } from './trees.js';
+import { TreeFilter } from './tree-filter.js';
+import type { Trees } from './trees.js';
 import { handIns } from './two-hand-ins.js';
 
 export interface TakeInOptions {
@@ -54,12 +55,15 @@ async function read(
   options: TakeInOptions,
 ): Promise<Submission> {
   const { trees, lab, signal, into } = options;
-  const inTree = treeFileTest(trees);
-  const wanted = wantedNames(lab);
-  const isTreeFile = (name: string) => !wanted.has(basename(name)) && inTree(name);
-  const collected = await collect(path, kind, { scratch, isTreeFile, signal });
+  const filter = new TreeFilter(trees, lab);
+  const collected = await collect(path, kind, {
+    scratch,
+    isTreeFile: (name) => filter.isTreeFile(name),
+    signal,
+  });
   const against = { trees, rules: lab };
-  const sorted = recognise(collected.files, against);
+  const own = collected.files.filter(({ name, data }) => !filter.isStray(name, data.toString('latin1')));
+  const sorted = recognise(own, against);
   const several = handIns(sorted);
   const assembled: Assembled =
     several.length > 1 ? nothingOf(several) : await assemble(sorted, against, { ...options, scratch });
@@ -67,15 +71,6 @@ async function read(
   const record = { input: path, digest: collected.digest, files: collected.listing };
   await writeFile(join(into, 'input.json'), `${JSON.stringify(record, undefined, 2)}\n`);
   return submission;
-}
-
-/** Files of the trees that students change and hand in whole. */
-function wantedNames({ projects }: IntakeRules): Set<string> {
-  const rules = Object.values(projects);
-  const paths = rules.flatMap(({ buildFiles, wholeFiles }) =>
-    [...buildFiles, ...wholeFiles].map((rule) => rule.path),
-  );
-  return new Set(paths.map((path) => basename(path)));
 }
 
 function nothingOf(folders: readonly string[]): Assembled {

@@ -214,6 +214,26 @@ describe('forms of a hand-in', () => {
     expect(after['hw/misc/meson.build']).toBe(qemuWork['hw/misc/meson.build']);
   });
 
+  test('a whole source tree of another version', async () => {
+    const same = Array.from({ length: 120 }, (_, i) => [`docs/d${i}.rst`, 'x'] as const);
+    await writeAll(trees.qemu.tree, Object.fromEntries(same));
+    const strays = Array.from(
+      { length: 50 },
+      (_, i) => [`hw/misc/other${i}.c`, deviceSource.replaceAll('my_rng', 'x')] as const,
+    );
+    const gone = Array.from({ length: 50 }, (_, i) => [`roms/edk2/f${i}.c`, deviceSource] as const);
+    const all = { ...qemuFiles, ...Object.fromEntries([...same, ...strays, ...gone]), ...qemuWork };
+    const submission = await takeFiles(
+      Object.fromEntries(Object.entries(all).map(([n, d]) => [`q/${n}`, d])),
+    );
+    expect(facts(submission)).toEqual([]);
+    expect(submission.parts.qemu?.origin).toBe(
+      'q/hw/misc/my-rng.c, q/hw/misc/Kconfig, q/hw/misc/meson.build',
+    );
+    expect(submission.parts.linux).toBeUndefined();
+    expect(submission.module).toBeUndefined();
+  });
+
   test('the record has a digest for each file, and the digest of all does not depend on the order', async () => {
     const into = await fresh('into');
     const path = await hand(both());
