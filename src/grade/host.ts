@@ -1,5 +1,6 @@
 import { cpus, release } from 'node:os';
-import { CONFINEMENT } from '../sandbox/jail.js';
+import { isConfined } from '../sandbox/confinement.js';
+import { CONFINEMENT } from '../sandbox/walls.js';
 import type { GradingHost } from './grade-report.js';
 
 /** This host, as reports describe it. Machines for grading are always emulated. */
@@ -10,7 +11,7 @@ export function hostOf(): GradingHost {
     kernel: release(),
     node: process.version,
     accelerator: 'tcg',
-    sandboxed: true,
-    confinement: CONFINEMENT,
+    sandboxed: isConfined(),
+    confinement: isConfined() ? CONFINEMENT : [],
   };
 }

@@ -99,7 +99,10 @@ async function lineNumbers(seed: Seed, files: SubmittedFiles): Promise<[string, 
       const data = files.get(path)?.data ?? (await readTreeFile(seed.pristine, path))?.data;
       const objects = sources.map(([name]) => name).filter((name) => dirname(name) === folder);
       const flags = objects.map((name) => `CFLAGS_${basename(name, '.c')}.o += -g`);
-      return [join('src', path), Buffer.from(`${data?.toString('latin1') ?? ''}\n${flags.join('\n')}\n`, 'latin1')];
+      return [
+        join('src', path),
+        Buffer.from(`${data?.toString('latin1') ?? ''}\n${flags.join('\n')}\n`, 'latin1'),
+      ];
     }),
   );
 }

@@ -1,5 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, mkdir, readdir, rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type Compilation, diagnosed } from '../build/compile.js';
 import type { Diagnostic } from '../build/diagnostics.js';
@@ -10,6 +9,7 @@ import { LabError } from '../errors.js';
 import { digestFile, getOrMake } from '../host/store.js';
 import { buildLimits } from './limits.js';
 import { runJailed } from './run.js';
+import { makeStage } from './stage.js';
 import { chargeSubmission } from './submitted.js';
 
 /** Loadable modules of a submission. Only to be inserted in a guest that runs in a jail. */
@@ -45,7 +45,9 @@ export async function buildSubmittedModule(
   { linux, dir, files }: SubmittedModuleRequest,
   context: BuildContext,
 ): Promise<SubmittedModule> {
-  const sources = await Promise.all(files.map(async (name) => [name, await digestFile(join(dir, name))] as const));
+  const sources = await Promise.all(
+    files.map(async (name) => [name, await digestFile(join(dir, name))] as const),
+  );
   const artifact = await getOrMake({
     kind: 'submitted-module',
     inputs: { recipe: RECIPE, linux: linux.digest, sources: Object.fromEntries(sources) },
@@ -65,7 +67,7 @@ async function make(
   { step, timeouts }: BuildContext,
 ): Promise<Diagnostic[]> {
   await mkdir(out);
-  const lower = await mkdtemp(join(tmpdir(), 'lab-module-'));
+  const lower = await makeStage('module');
   try {
     for (const name of files) await cp(join(dir, name), join(lower, name));
     const jail = {

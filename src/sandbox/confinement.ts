@@ -1,14 +1,16 @@
 let confined = true;
 
 /**
- * From now on nothing is confined: for debugging. One switch for the whole process, so that no part of a grading can
- * be confined while another is not, and the report says the truth about all of it.
+ * From now on nothing is confined, in this whole process: for finding out whether the jail itself is at fault.
+ *
+ * It is one switch for the process, and cannot be taken back, so that no grading can run half of a submission in a
+ * jail and the other half outside: whoever asks `isConfined()` for the report gets the answer for all of it.
  */
 export function allowUnconfined(): void {
   confined = false;
 }
 
-/** Whether code of submissions is confined. */
+/** Whether code of submissions runs in jails. */
 export function isConfined(): boolean {
   return confined;
 }

@@ -32,7 +32,13 @@ export async function decodePlaces(
   const look = async (command: [string, ...string[]]) => (await runJailed(jail, command, options)).stdout;
   const names = [...new Set(places.map(({ symbol }) => symbol))].filter((name) => /^[\w.$]+$/.test(name));
   if (names.length === 0) return places.map(() => undefined);
-  const symbols = parseSymbols(await look(['/bin/sh', '-c', `objdump -t ${FILE} | grep -E ' (${names.join('|').replaceAll('.', '\\.').replaceAll('$', '\\$')})$'`]));
+  const symbols = parseSymbols(
+    await look([
+      '/bin/sh',
+      '-c',
+      `objdump -t ${FILE} | grep -E ' (${names.join('|').replaceAll('.', '\\.').replaceAll('$', '\\$')})$'`,
+    ]),
+  );
   return await Promise.all(
     places.map(async ({ symbol, offset }) => {
       const found = symbols.get(symbol);
@@ -55,7 +61,8 @@ interface SymbolEntry {
 function parseSymbols(text: string): Map<string, SymbolEntry> {
   const symbols = new Map<string, SymbolEntry>();
   for (const line of text.split('\n')) {
-    const [, value, section, name] = /^([0-9a-f]{8,16}) .{7} (\.\S+)\s+[0-9a-f]+ (?:\.hidden )?(\S+)$/.exec(line) ?? [];
+    const [, value, section, name] =
+      /^([0-9a-f]{8,16}) .{7} (\.\S+)\s+[0-9a-f]+ (?:\.hidden )?(\S+)$/.exec(line) ?? [];
     if (value !== undefined && section !== undefined && name !== undefined) {
       symbols.set(name, { value: BigInt(`0x${value}`), section });
     }

@@ -1,10 +1,12 @@
-import { randomBytes, randomInt } from 'node:crypto';
-import { existsSync, lstatSync, readlinkSync } from 'node:fs';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
+import { chmod, lstat, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { quote } from '../host/run.js';
-import { type ControlGroup, type JailLimits, makeControlGroup } from './limits.js';
+import { LabError } from '../errors.js';
+import { isConfined } from './confinement.js';
+import { enterScript, openScript } from './enter.js';
+import { type JailLimits, makeControlGroup } from './limits.js';
+import { makeStage } from './stage.js';
+import { isHostRoot } from './who.js';
 
 /** A host path and where it is seen inside; the same place when `at` is absent. */
 export interface Bind {
@@ -29,23 +31,36 @@ export interface Jail {
   readonly writable?: readonly Bind[];
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** Descriptors from 3 on that the command inherits; all others are closed. */
+  readonly descriptors?: readonly number[];
   readonly limits: JailLimits;
 }
 
-/** A jail that a command can be started in. Disposing forgets it; its processes must have ended. */
-export interface OpenJail extends AsyncDisposable {
-  /** Goes before the program and its arguments. Descriptors are passed through. */
-  readonly prefix: readonly string[];
+/** Copies regular files and folders out of the overlay when the command has ended. */
+export interface Extraction {
+  /** Relative to the overlaid tree. */
+  readonly paths: readonly string[];
+  /** Existing host file that receives them as a tar archive. */
+  readonly archive: string;
 }
 
-/** How much of a command's surroundings is confined, in words, for reports. */
-export const CONFINEMENT: readonly string[] = [
-  'user, mount, process, network, IPC, host name and control group namespaces (bubblewrap), no further user namespaces',
-  'no capabilities, no privileges to be gained, its own user id on the host',
-  "no network, not even the host's loopback; no home folder; an empty environment",
-  '/usr read-only; a private overlay in memory over the prebuilt tree',
-  'limits on memory, processes, file size, written bytes, CPU time, output and time',
-];
+/** How far a jail has come. */
+export interface JailStatus {
+  /** Times that a command began inside: all of our own set-up had succeeded, whatever happened afterwards. */
+  readonly begun: number;
+  /** Exit code of the copying that an `Extraction` asked for; 128 + n when it died by signal n. */
+  readonly extracted?: number;
+}
+
+/** A jail that a command can be started in, one at a time. */
+export interface OpenJail extends AsyncDisposable {
+  /** Goes before the program and its arguments. */
+  readonly prefix: readonly string[];
+  /** Kept where the code inside cannot get at it. */
+  status(): JailStatus;
+  /** Waits until all processes of it are gone, killing them if need be, and forgets it. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
 
 /**
  * Prepares a jail: bubblewrap with all namespaces over a mount namespace of our own, in which we (and not the code
@@ -54,144 +69,108 @@ export const CONFINEMENT: readonly string[] = [
  * Who runs as root gives the code inside a user id of its own: user id 0 of a user namespace would still be the
  * host's own 0 where the kernel asks for just that, as in /proc/sys. An ordinary user's code stays that user, whose
  * files are out of reach because they are not mounted.
+ *
+ * @throws LabError `sandbox/edit` (blame submission) when a file would be put behind a link.
  */
-export async function openJail(jail: Jail, extract: readonly string[] = []): Promise<OpenJail> {
-  const stage = await mkdtemp(join(tmpdir(), 'lab-jail-'));
-  await chmod(stage, 0o755);
-  const asRoot = process.getuid?.() === 0;
-  const group = asRoot
-    ? await makeControlGroup(`lab-${randomBytes(6).toString('hex')}`, jail.limits)
-    : undefined;
+export async function openJail(jail: Jail, extraction?: Extraction): Promise<OpenJail> {
+  await refuseLinks(jail);
+  const stage = await makeStage('jail');
+  await mkdir(join(stage, 'hall'));
+  await writeFile(join(stage, 'status'), '', { mode: 0o600 });
+  await chmod(stage, 0o711);
+  const asRoot = isHostRoot();
+  const confined = isConfined();
+  const group = asRoot && confined ? await makeControlGroup(jail.limits) : undefined;
+  const surroundings = { stage, asRoot, group, extraction };
+  const script = confined ? enterScript(jail, surroundings) : openScript(jail, surroundings);
   const namespaces = asRoot ? ['--mount'] : ['--user', '--map-root-user', '--mount'];
-  const script = enterScript(jail, { stage, asRoot, group, extract });
   return {
-    prefix: ['unshare', ...namespaces, '--propagation', 'private', '--', '/bin/sh', '-euc', script, 'jail'],
+    prefix: [
+      // what is in our environment could be read from bubblewrap's
+      ...['/usr/bin/env', '-i', `PATH=${HOST_PATH}`],
+      ...['unshare', ...namespaces, '--propagation', 'private', '--'],
+      ...['/bin/bash', '-p', '-euc', script, 'jail'],
+    ],
+    status: () => parseStatus(readStatus(stage)),
     [Symbol.asyncDispose]: async () => {
       await group?.remove();
+      await allGone(readStatus(stage));
       await rm(stage, { recursive: true, force: true });
     },
   };
 }
 
-interface Surroundings {
-  readonly stage: string;
-  readonly asRoot: boolean;
-  readonly group: ControlGroup | undefined;
-  readonly extract: readonly string[];
+const HOST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/**
+ * What is to be told when a command ended without ever having begun: the host's fault, not that of the code inside,
+ * which did not run.
+ */
+export function setupFailed(evidence: readonly string[], cause?: unknown): LabError {
+  return new LabError({
+    code: 'sandbox/setup',
+    blame: 'host',
+    fact: 'the sandbox could not be set up, so nothing ran in it',
+    evidence: evidence.slice(-20).map((line) => line.slice(0, 400)),
+    next: 'see what `lab doctor` says about the sandbox, and whether memory and the disk of the temporary folder are full',
+    cause,
+  });
 }
 
-/** Runs before anything of the submission does; `"$@"` is the command. */
-function enterScript(jail: Jail, { stage, asRoot, group, extract }: Surroundings): string {
-  const { overlay, limits } = jail;
-  const binds = [...(jail.readOnly ?? []), ...(jail.writable ?? [])];
-  const q = quote;
-  const at = (name: string) => join(stage, name);
-  const tree = overlay === undefined ? [] : overlayCommands(overlay, at);
-  const inside = bwrap(jail, at);
-  const drop = [...(asRoot ? dropRoot() : []), ...prlimit(limits, group !== undefined)];
-  const command = [...drop, ...inside].map(q).join(' ');
-  return [
-    'umask 022',
-    `mount -t tmpfs -o size=${limits.scratch},mode=755 lab ${q(stage)}`,
-    ...tree,
-    ...binds.flatMap(({ from }, i) => [
-      lstatSync(from).isDirectory() ? `mkdir ${q(at(`b${i}`))}` : `: > ${q(at(`b${i}`))}`,
-      `mount --bind ${q(from)} ${q(at(`b${i}`))}`,
-    ]),
-    ...(group?.joinFiles ?? []).map((file) => `echo $$ > ${q(file)}`),
-    extract.length === 0 ? `exec ${command} -- "$@"` : withExtraction(command, overlay?.at ?? '/', extract),
-  ].join('\n');
+/** We write the edits with our own rights: a link in the tree must not lead them elsewhere. */
+async function refuseLinks({ overlay }: Jail): Promise<void> {
+  const { lower = '', edits } = overlay ?? {};
+  const paths = [...(edits?.put.map(({ to }) => to) ?? []), ...(edits?.remove ?? [])];
+  const folders = new Set<string>();
+  for (const path of paths) {
+    if (path.startsWith('/') || path.split('/').includes('..')) throw behindLink(path);
+    for (let dir = dirname(path); dir !== '.'; dir = dirname(dir)) folders.add(dir);
+  }
+  for (const dir of folders) {
+    const info = await lstat(join(lower, dir)).catch(() => undefined);
+    if (info?.isSymbolicLink()) throw behindLink(dir);
+  }
 }
 
-/** The copy must not follow what the code inside may have put in the way, so it is made from inside as well. */
-function withExtraction(command: string, root: string, extract: readonly string[]): string {
-  const pack = ['tar', '-c', '-f', '-', '--ignore-failed-read', '-C', root, '--', ...extract]
-    .map(quote)
-    .join(' ');
-  return [
-    'out=$1; shift; code=0',
-    `${command} -- "$@" 3>&- || code=$?`,
-    `${command} -- ${pack} > "$out" 2>/dev/null || :`,
-    'exit $code',
-  ].join('\n');
+function behindLink(path: string): LabError {
+  return new LabError({
+    code: 'sandbox/edit',
+    blame: 'submission',
+    fact: `${path} is no folder of the source tree: it leads elsewhere`,
+    next: 'add the files at their real place in the source tree',
+  });
 }
 
-function overlayCommands(
-  { lower, edits }: NonNullable<Jail['overlay']>,
-  at: (name: string) => string,
-): string[] {
-  const q = quote;
-  const layers = `lowerdir=${at('lower')},upperdir=${at('upper')},workdir=${at('work')}`;
-  return [
-    `mkdir -m 755 ${['lower', 'work', 'tree'].map((name) => q(at(name))).join(' ')}`,
-    `mkdir -m 777 ${q(at('upper'))}`,
-    `mount --bind ${q(lower)} ${q(at('lower'))}`, // its own path may hold what separates mount options
-    // without userxattr the kernel refuses the overlay in a user namespace
-    `mount -t overlay overlay -o ${q(`userxattr,${layers}`)} ${q(at('tree'))}`,
-    ...(edits === undefined
-      ? []
-      : [
-          ...edits.remove.map((path) => `rm -f ${q(join(at('tree'), path))}`),
-          ...edits.put.flatMap(({ from, to }) => {
-            const target = join(at('tree'), to);
-            return [`mkdir -p ${q(dirname(target))}`, `cp ${q(from)} ${q(target)}`];
-          }),
-        ]),
-  ];
+function readStatus(stage: string): string {
+  const path = join(stage, 'status');
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
 }
 
-/** Each jail gets an id that no account and no other jail has. */
-function dropRoot(): string[] {
-  const id = String(0x7000_0000 + randomInt(0x0fff_0000));
-  return [
-    ...['setpriv', `--reuid=${id}`, `--regid=${id}`, '--clear-groups'],
-    ...['--inh-caps=-all', '--bounding-set=-all', '--no-new-privs', '--'],
-  ];
+function parseStatus(text: string): JailStatus {
+  const code = /^extracted (\d+)$/m.exec(text)?.[1];
+  const begun = text.match(/^begun$/gm)?.length ?? 0;
+  return code === undefined ? { begun } : { begun, extracted: Number(code) };
 }
 
-function prlimit(limits: JailLimits, grouped: boolean): string[] {
-  return [
-    'prlimit',
-    `--nproc=${limits.processes}`,
-    `--fsize=${limits.fileSize}`,
-    `--cpu=${limits.cpuSeconds}`,
-    ...['--core=0', '--nofile=1024', '--memlock=65536', '--msgqueue=0'],
-    // address space is a poor measure of memory, taken only where there is no better one
-    ...(grouped ? [] : [`--as=${limits.memory * 4}`]),
-    '--',
-  ];
+/** Longest wait for processes that have been killed already. */
+const LAST_MOMENT = 5000;
+
+/**
+ * The first process of each process namespace is gone only after all others of it. bubblewrap has told its id; its
+ * parent's end has killed it, of which nobody else is told.
+ */
+async function allGone(status: string): Promise<void> {
+  const pids = [...status.matchAll(/"child-pid": (\d+)/g)].map(([, pid]) => pid);
+  const alive = () => pids.some((pid) => pid !== undefined && isAlive(pid));
+  const end = performance.now() + LAST_MOMENT;
+  while (alive() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
-function bwrap(jail: Jail, at: (name: string) => string): string[] {
-  const readOnly = jail.readOnly ?? [];
-  const writable = jail.writable ?? [];
-  const { overlay, limits, cwd = '/tmp', env = {} } = jail;
-  const inside = ({ from, at: place }: Bind) => place ?? from;
-  return [
-    ...['bwrap', '--unshare-user', '--unshare-pid', '--unshare-net', '--unshare-ipc', '--unshare-uts'],
-    ...['--unshare-cgroup-try', '--disable-userns', '--cap-drop', 'ALL', '--hostname', 'sandbox'],
-    ...['--die-with-parent', '--new-session', '--clearenv'],
-    ...Object.entries({ ...ENVIRONMENT, ...env }).flatMap(([name, value]) => ['--setenv', name, value]),
-    ...systemFolders(),
-    ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys', '--dev', '/dev'],
-    ...['--size', String(limits.tmp), '--tmpfs', '/tmp'],
-    ...(overlay === undefined ? [] : ['--bind', at('tree'), overlay.at]),
-    ...readOnly.flatMap((bind, i) => ['--ro-bind', at(`b${i}`), inside(bind)]),
-    ...writable.flatMap((bind, i) => ['--bind', at(`b${readOnly.length + i}`), inside(bind)]),
-    ...['--chdir', cwd],
-  ];
-}
-
-const ENVIRONMENT = { PATH: '/usr/bin:/bin:/usr/sbin:/sbin', HOME: '/tmp', LC_ALL: 'C', TMPDIR: '/tmp' };
-
-/** Programs and libraries; nothing of /etc but what finding them needs. */
-function systemFolders(): string[] {
-  const folders = ['/bin', '/sbin', '/lib', '/lib32', '/lib64', '/libx32'].filter((dir) => existsSync(dir));
-  return [
-    ...['--ro-bind', '/usr', '/usr'],
-    ...folders.flatMap((dir) =>
-      lstatSync(dir).isSymbolicLink() ? ['--symlink', readlinkSync(dir), dir] : ['--ro-bind', dir, dir],
-    ),
-    ...['/etc/ld.so.cache', '/etc/alternatives'].flatMap((path) => ['--ro-bind-try', path, path]),
-  ];
+/** A process that has ended but that nobody has asked about yet is a `Z`. */
+function isAlive(pid: string): boolean {
+  try {
+    return !/^State:\s*[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
 }

@@ -1,6 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { orphansIn, owner } from './stage.js';
 
 /** What code in a jail may use; bytes, counts, seconds. */
 export interface JailLimits {
@@ -51,8 +53,11 @@ export interface ControlGroup {
  * A control group with these limits, by version 2 or 1, whichever lets us; `undefined` where we may not make one, as
  * an ordinary user seldom may.
  */
-export async function makeControlGroup(name: string, limits: JailLimits): Promise<ControlGroup | undefined> {
+export async function makeControlGroup(limits: JailLimits): Promise<ControlGroup | undefined> {
+  const name = `lab-${owner()}-${randomBytes(6).toString('hex')}`;
   for (const settings of [unified(limits), separate(limits)]) {
+    if (![...settings.keys()].every((root) => existsSync(join(root, 'cgroup.procs')))) continue;
+    for (const root of settings.keys()) await sweep(root);
     const made = await tryMake(name, settings);
     if (made !== undefined) return made;
   }
@@ -90,6 +95,15 @@ function separate({ memory, processes }: JailLimits): Settings {
   ]);
 }
 
+/** Groups of our processes that were killed before they could remove them. */
+async function sweep(root: string): Promise<void> {
+  if (swept.has(root)) return;
+  swept.add(root);
+  for (const name of orphansIn(root)) await removeGroup(join(root, name));
+}
+
+const swept = new Set<string>();
+
 async function tryMake(name: string, settings: Settings): Promise<ControlGroup | undefined> {
   const dirs: string[] = [];
   const group = {
@@ -118,24 +132,30 @@ async function tryMake(name: string, settings: Settings): Promise<ControlGroup |
   return group;
 }
 
-/** The kernel lets go of a group a moment after its last process; killing it again is harmless. */
+/** The kernel lets go of a group a moment after its last process, which it tells nobody; killing it again is harmless. */
 async function removeGroup(dir: string): Promise<void> {
-  for (let tries = 0; tries < 100; tries += 1) {
+  const end = performance.now() + LAST_MOMENT;
+  while (performance.now() < end) {
     try {
       await rmdir(dir);
       return;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'EBUSY') return;
-      for (const pid of readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').map(Number)) kill(pid);
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      killAll(dir);
+      await new Promise((resolve) => setTimeout(resolve, 1));
     }
   }
 }
 
-function kill(pid: number): void {
-  try {
-    if (pid > 1) process.kill(pid, 'SIGKILL');
-  } catch {
-    // it is gone
+/** Longest wait for processes that have been killed already. */
+const LAST_MOMENT = 5000;
+
+function killAll(dir: string): void {
+  for (const pid of readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').map(Number)) {
+    try {
+      if (pid > 1) process.kill(pid, 'SIGKILL');
+    } catch {
+      // it is gone
+    }
   }
 }

@@ -19,12 +19,14 @@ export interface JailedFiles {
 
 /** A jail for a QEMU without a guest; its prefix is `BareSpec.wrap`. */
 export function openBareJail(files: Pick<JailedFiles, 'readOnly'>): Promise<OpenJail> {
-  return openJail({ readOnly: files.readOnly.map(asBind), limits: machineLimits });
+  return openJail({ readOnly: files.readOnly.map(asBind), descriptors: [3, 4], limits: machineLimits });
 }
 
 /** A jail for a machine, with what `MachineSpec.sealed` needs. */
 export interface MachineJail extends AsyncDisposable {
   readonly sealed: Sealed;
+  /** Tells a QEMU that ended at once from a jail that could not be set up: then `setupFailed` says so. */
+  readonly status: OpenJail['status'];
 }
 
 /** Connections to the guest that can be made during the life of one machine: a dash knows one-digit descriptors. */
@@ -40,12 +42,13 @@ const SSH_PORT = 2222;
  */
 export async function openMachineJail({ readOnly, writable }: JailedFiles): Promise<MachineJail> {
   const relay = { from: join(packageRoot, 'src/sandbox/relay.py'), at: RELAY };
+  const descriptors = Array.from({ length: RELAYS }, (_, i) => 4 + i);
   const jail = await openJail({
+    descriptors: [3, ...descriptors],
     readOnly: [...readOnly.map(asBind), relay],
     writable: writable.map(asBind),
     limits: machineLimits,
   });
-  const descriptors = Array.from({ length: RELAYS }, (_, i) => 4 + i);
   const closed = descriptors.map((fd) => `${fd}>&-`).join(' ');
   const start = [
     `/usr/bin/python3 -I -S ${RELAY} ${SSH_PORT} ${descriptors.join(' ')} 3>&- &`,
@@ -58,6 +61,7 @@ export async function openMachineJail({ readOnly, writable }: JailedFiles): Prom
       sshPort: SSH_PORT,
       arguments: SECCOMP,
     },
+    status: jail.status,
     [Symbol.asyncDispose]: () => jail[Symbol.asyncDispose](),
   };
 }

@@ -1,5 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Compilation, compilationOf, diagnosed } from '../build/compile.js';
 import type { Contribution } from '../build/contribution.js';
@@ -13,6 +12,7 @@ import type { FitFile } from '../intake/submission.js';
 import type { Bind, TreeEdits } from './jail.js';
 import { buildLimits } from './limits.js';
 import { type JailedRunOptions, runJailed } from './run.js';
+import { makeStage } from './stage.js';
 
 /** The files of a source tree that a submission brings; a path without data is deleted. */
 export type SubmittedFiles = ReadonlyMap<string, FitFile>;
@@ -53,7 +53,7 @@ export async function buildOnSeed(
   { step, timeouts }: BuildContext,
 ): Promise<Diagnostic[]> {
   const { seed, files } = build;
-  const aside = await mkdtemp(join(tmpdir(), 'lab-edits-'));
+  const aside = await makeStage('edits');
   try {
     const edits = await editsOf(build, aside);
     const jail = {
