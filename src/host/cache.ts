@@ -16,7 +16,7 @@ export interface CacheEntry {
 }
 
 /** Folders whose children are entries; other files of the cache are small memos. */
-const PLAIN = ['downloads', 'sources', 'work', 'tools'] as const;
+const PLAIN = ['downloads', 'sources', 'work', 'tools', 'seeds'] as const;
 
 /** Everything in the cache, least recently used first. Locks and unfinished work of live processes are left out. */
 export async function cacheEntries(): Promise<CacheEntry[]> {

@@ -1,4 +1,4 @@
-import { createWriteStream, readFileSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
@@ -84,8 +84,19 @@ async function spawnMachine(
   return qemu;
 }
 
-function lastLines(log: string): string[] {
-  return readFileSync(log, 'utf8').trimEnd().split('\n').slice(-20);
+const LAST_BYTES = 16 * 1024;
+
+/** A device gone wild may have printed more than fits into memory. */
+async function lastLines(log: string): Promise<string[]> {
+  await using file = await open(log, 'r');
+  const { size } = await file.stat();
+  const { buffer, bytesRead } = await file.read(
+    Buffer.alloc(LAST_BYTES),
+    0,
+    LAST_BYTES,
+    Math.max(0, size - LAST_BYTES),
+  );
+  return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-20);
 }
 
 function startFailure(spec: MachineSpec, exit: QemuExit, files: MachineFiles): LabError {

@@ -62,7 +62,28 @@ async function hostFindings(signal: AbortSignal): Promise<Finding[]> {
     { what: 'space', state: 'ok', detail: `${bytes(bavail * bsize)} free for ${cacheRoot()}` },
     { what: 'speed', state: 'ok', detail: `${(1 / scale).toFixed(1)} × the reference host: ${slow}` },
     await acceleration(signal),
+    await sandbox(signal),
   ];
+}
+
+/** Only `lab grade` needs it: a host without it can do everything else. */
+async function sandbox(signal: AbortSignal): Promise<Finding> {
+  const { LabError } = await import('../../src/errors.js');
+  const { requireSandbox } = await import('../../src/sandbox/probe.js');
+  const { hostTimeouts } = await import('../host.js');
+  try {
+    const { weaknesses } = await requireSandbox({ signal, timeouts: hostTimeouts() });
+    const state = weaknesses.length === 0 ? 'ok' : 'note';
+    return {
+      what: 'sandbox',
+      state,
+      detail: ['code of submissions can be confined', ...weaknesses].join('; '),
+    };
+  } catch (error) {
+    if (!(error instanceof LabError) || error.code !== 'sandbox/unavailable') throw error;
+    const reasons = error.evidence.slice(0, 3).join('; ');
+    return { what: 'sandbox', state: 'note', detail: `\`lab grade\` will refuse: ${reasons}. ${error.next}` };
+  }
 }
 
 /** Only a boot tells, and that takes a QEMU and a kernel: those that `lab up` built last. */
