@@ -2,9 +2,9 @@ import { randomInt } from 'node:crypto';
 import { existsSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { quote } from '../host/run.js';
-import type { Extraction, Jail } from './jail.js';
 import type { ControlGroup, JailLimits } from './limits.js';
 import { systemCallFilter } from './seccomp.js';
+import type { Extraction, Jail } from './spec.js';
 import { FILTER_FD, HALL, REPORT_FD, wallArguments } from './walls.js';
 
 export interface Surroundings {

@@ -1,8 +1,9 @@
 import { join } from 'node:path';
 import { packageRoot } from '../host/paths.js';
 import type { Sealed } from '../machine/spec.js';
-import { type Bind, type OpenJail, openJail } from './jail.js';
+import { type OpenJail, openJail } from './jail.js';
 import { machineLimits } from './limits.js';
+import type { Bind } from './spec.js';
 
 /** QEMU's own filter of system calls, beyond the jail's walls (qemu-options, `-sandbox`). */
 export const SECCOMP = [

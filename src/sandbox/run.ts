@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { LabError } from '../errors.js';
 import { unpack } from '../host/archive.js';
 import { quote, type RunOptions, type RunResult, run } from '../host/run.js';
-import { type Jail, type JailStatus, openJail, setupFailed } from './jail.js';
+import { type JailStatus, openJail, setupFailed } from './jail.js';
+import type { Jail } from './spec.js';
 import { makeStage } from './stage.js';
 
 export type JailedRunOptions = Omit<RunOptions, 'cwd' | 'env' | 'input' | 'nice'> & {

@@ -9,9 +9,9 @@ import type { BuildContext } from '../build/worktree.js';
 import { LabError } from '../errors.js';
 import { digestJson, type Json } from '../host/store.js';
 import type { FitFile } from '../intake/submission.js';
-import type { Bind, TreeEdits } from './jail.js';
 import { buildLimits } from './limits.js';
 import { type JailedRunOptions, runJailed } from './run.js';
+import type { Bind, TreeEdits } from './spec.js';
 import { makeStage } from './stage.js';
 
 /** The files of a source tree that a submission brings; a path without data is deleted. */

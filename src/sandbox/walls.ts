@@ -1,5 +1,5 @@
 import { existsSync, lstatSync, readlinkSync } from 'node:fs';
-import type { Bind, Jail } from './jail.js';
+import type { Bind, Jail } from './spec.js';
 
 /** How much of a command's surroundings is confined, in words, for reports. */
 export const CONFINEMENT: readonly string[] = [
