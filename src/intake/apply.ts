@@ -186,10 +186,10 @@ function rejected(section: Section, before: Buffer | undefined, attempt: Attempt
   };
 }
 
-/** Undefined when a hunk finds no place. */
+/** Undefined when a hunk finds no place, or when most of its context is found nowhere. */
 function relocated(section: Section, failed: SectionFit, said: readonly string[]): SectionFit | undefined {
   const { path, hunks } = section;
-  if (section.kind !== 'changed' || failed.file.data === undefined || failed.why === 'applied-already')
+  if (section.kind !== 'changed' || failed.file.data === undefined || failed.why !== undefined)
     return undefined;
   let text: string | undefined = failed.file.data.toString('latin1');
   for (const index of failed.rejected) {

@@ -119,6 +119,7 @@ async function patchPart(
     hunks.map(({ line }) => ({ origin, line })),
   );
   const asked = patches.map(({ versions }) => versions[project]).find((version) => version !== undefined);
+  const damage = patches.flatMap((patch) => patch.damage);
   return {
     project,
     patch: await writeSections(project, sections, into),
@@ -127,6 +128,7 @@ async function patchPart(
     otherRelease: releaseOf(trees[project].wanted) !== releaseOf(trees[project].version),
     files: filesOf(sections),
     places,
+    ...(damage.length === 0 ? {} : { damage }),
     ...(asked === undefined ? {} : { askedVersion: asked }),
   };
 }
@@ -189,6 +191,8 @@ async function ownFiles(
   const module = builtIn && !withMakefile ? none : await takeModule(drivers, sorted, rules, moduleDir);
   const application = await takeApplication(sorted, rules, programDir);
   changes.push(...module.changes, ...application.changes);
+  if (module === none && linux?.wasPatch)
+    changes.push(...drivers.map(({ name }) => `${name} was left aside: the patch ${linux.origin} counts`));
   return {
     ...(module.value === undefined ? {} : { module: module.value }),
     ...(application.value === undefined ? {} : { application: application.value }),

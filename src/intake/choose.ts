@@ -86,6 +86,7 @@ function joined(patches: readonly NormalPatch[]): NormalPatch {
       qemu: sorted.flatMap(({ sections }) => sections.qemu),
       linux: sorted.flatMap(({ sections }) => sections.linux),
     },
+    damage: sorted.flatMap(({ damage }) => damage),
     changes: [
       ...sorted.flatMap(({ changes }) => changes),
       `${name} are a series of mails and were taken in order`,

@@ -27,6 +27,8 @@ const GRAVITY: readonly Kind[] = ['clean', 'offset', 'whitespace', 'fuzz', 'reje
  * `clean`, `offset` and `whitespace` are no fault of the student; `fuzz` is none either when the tree is of another
  * version than the one the exercise names.
  *
+ * A damaged patch counts as rejected, as every tool rejects it; `files` then has what could be read of it.
+ *
  * @throws LabError `run/missing`, `run/timeout` when patch or git cannot be run; `interrupted`.
  */
 export async function fit(part: Part, pristineTree: string, { signal, timeouts }: FitOptions): Promise<Fit> {
@@ -71,16 +73,17 @@ function summary(
   fits: readonly SectionFit[],
   { files, git }: { readonly files: Files; readonly git: readonly string[] },
 ): Fit {
+  const damage = part.damage ?? [];
   const kind = fits.reduce<Kind>(
     (gravest, fitted) => (GRAVITY.indexOf(fitted.kind) > GRAVITY.indexOf(gravest) ? fitted.kind : gravest),
-    'clean',
+    damage.length > 0 ? 'rejected' : 'clean',
   );
   const why = reasonOf(fits);
   return {
     kind,
     sentence: sentenceOf(kind, why, part, fits),
     ...(why === undefined ? {} : { why }),
-    details: [...fits.flatMap(({ details }) => details), ...git],
+    details: [...damage, ...fits.flatMap(({ details }) => details), ...git],
     rejects: rejectsOf(part, sections, fits),
     files: new Map([...files].filter(([, file]) => file.data !== undefined || hadFile(part, file, files))),
   };
@@ -120,6 +123,8 @@ function sentenceOf(kind: Kind, why: Fit['why'], part: Part, fits: readonly Sect
   const failed = fits.reduce((sum, { rejected }) => sum + rejected.length, 0);
   const files = fits.filter(({ rejected }) => rejected.length > 0).map(({ path }) => path);
   const where = [...new Set(files)].join(', ');
+  if (part.damage !== undefined)
+    return `${patch} is damaged, so that no tool applies it as it was handed in: ${part.damage[0] ?? ''}`;
   if (kind === 'clean') return `${patch} applies exactly`;
   if (kind === 'offset') return `${patch} applies, at other line numbers`;
   if (kind === 'whitespace') return `${patch} applies when blanks are not compared`;

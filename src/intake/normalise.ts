@@ -16,6 +16,8 @@ export interface NormalPatch {
   /** Place in a series of mails, when its subject says so. */
   readonly mail?: { readonly number: number; readonly of: number };
   readonly versions: Readonly<Partial<Record<Project, string>>>;
+  /** Why no tool applies it as it is: hunks whose numbers do not fit their lines, names that leave the tree. */
+  readonly damage: readonly string[];
   readonly changes: readonly string[];
   readonly problems: readonly IntakeProblem[];
 }
@@ -63,6 +65,7 @@ export function normalisePatch(name: string, text: string, against: Against): No
     sections,
     ...(mail === undefined ? {} : { mail: { number: mail.number, of: mail.of } }),
     versions: versionsIn(name, ordered),
+    damage: [...parsed.faults, ...escapes(placed)],
     changes,
     problems,
   };
@@ -146,6 +149,14 @@ function unknownProblems(name: string, placed: readonly Placed[]): IntakeProblem
       { evidence: unknown.slice(0, 10) },
     ),
   ];
+}
+
+/** Names that lead out of the tree, which every tool refuses. */
+function escapes(placed: readonly Placed[]): string[] {
+  const names = placed.filter(({ place }) => place === undefined).map(({ file }) => nameOf(file));
+  return names
+    .filter((name) => name.split('/').includes('..'))
+    .map((name) => `${name} lies outside of the source tree`);
 }
 
 function faultProblems(name: string, faults: readonly string[], placed: readonly Placed[]): IntakeProblem[] {

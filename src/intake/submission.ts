@@ -38,6 +38,8 @@ export interface Part {
   readonly origin: string;
   /** Version that its names or file name mention: `8.2.0-rc2`. */
   readonly askedVersion?: string;
+  /** What had to be guessed to read it at all: no tool applies it as it was handed in. */
+  readonly damage?: readonly string[];
   /** Whether the tree in use is of another release (`8.2`, `6.6`) than the exercise asks for. */
   readonly otherRelease: boolean;
   /** Paths in the tree that it touches. */

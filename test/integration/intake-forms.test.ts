@@ -543,6 +543,7 @@ describe('patches', () => {
     const submission = await takeFiles({ 'q.patch': text + patches.qemu });
     expect(submission.problems[0]?.evidence).toEqual(['../../../../etc/cron.d/evil']);
     expect(Object.keys(await treeAfter(submission, 'qemu')).sort()).toEqual(Object.keys(qemuWork).sort());
+    expect(await fitOf(submission, 'qemu')).toMatchObject({ kind: 'rejected', rejects: [] });
   });
 
   test('blank lines that an editor took away at the end are put back', async () => {
@@ -564,6 +565,10 @@ describe('patches', () => {
       { project: 'qemu', fact: expect.stringMatching(/is damaged/) },
     ]);
     expect(await treeAfter(submission, 'qemu')).toEqual(qemuWork);
+    expect(await fitOf(submission, 'qemu')).toMatchObject({
+      kind: 'rejected',
+      sentence: expect.stringMatching(/is damaged/),
+    });
   });
 
   test('changes of build files are shown', async () => {
@@ -756,19 +761,20 @@ describe('how a part fits', () => {
   });
 
   test('of another release, added lines find their place by one line of context', async () => {
-    const lines = ['int gone_1;', 'int gone_2;', 'int edu_20;', 'int gone_3;', 'int gone_4;', 'int gone_5;'];
+    const lines = [5, 30, 20, 99, 40, 41].map((i) => `int edu_${i};`);
     const fitted = await fitText(head + hunk(11, lines));
     expect(fitted).toMatchObject({ kind: 'fuzz', rejects: [] });
     expect(fitted.files.get('hw/misc/edu.c')?.data?.toString()).toContain('int edu_20;\nnew\nint edu_21;');
-    const end = `@@ -90,3 +90,4 @@\n int gone_1;\n int gone_2;\n int gone_3;\n+last\n`;
-    expect((await fitText(head + end)).files.get('hw/misc/edu.c')?.data?.toString()).toMatch(
-      /edu_59;\nlast\n$/,
-    );
+    const end = '@@ -90,2 +90,3 @@\n int edu_7;\n int edu_12;\n+last\n';
+    const after = (await fitText(head + end)).files.get('hw/misc/edu.c')?.data?.toString();
+    expect(after).toMatch(/edu_59;\nlast\n$/);
+    const nowhere = [90, 91, 20, 92, 93, 94].map((i) => `int edu_${i};`);
+    expect((await fitText(head + hunk(11, nowhere))).kind).toBe('rejected');
   });
 
   test('of the release in use, it is rejected', async () => {
     const same = { ...trees, qemu: { ...trees.qemu, version: '8.2.2' } };
-    const lines = ['int gone_1;', 'int gone_2;', 'int edu_20;', 'int gone_3;', 'int gone_4;', 'int gone_5;'];
+    const lines = [5, 30, 20, 99, 40, 41].map((i) => `int edu_${i};`);
     const path = await hand({ 'q.patch': head + hunk(11, lines) });
     const submission = await takeIn(path, {
       trees: same,
