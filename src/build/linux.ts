@@ -77,7 +77,6 @@ const USUAL_LINES: Readonly<Record<LinuxConfig, number | undefined>> = { lab: 19
  */
 export async function buildLinux(request: LinuxRequest, context: BuildContext): Promise<Linux> {
   const { source, contributions } = request;
-  const wanted = await wantedConfig(request);
   const compiler = await compilerVersion(context);
   const artifact = await getOrMake({
     kind: 'linux',
@@ -86,7 +85,7 @@ export async function buildLinux(request: LinuxRequest, context: BuildContext): 
       source: source.digest,
       version: source.version,
       config: request.config,
-      wanted: formatKconfig(mergeKconfig(wanted.must, wanted.may)),
+      wanted: await configurationOf(request),
       contributions: await describeContributions(contributions),
       compiler,
     },
@@ -148,7 +147,16 @@ interface WantedConfig {
   readonly may: Kconfig;
 }
 
-async function wantedConfig({ config, fragments = [] }: LinuxRequest): Promise<WantedConfig> {
+/** All symbols that decide the configuration, as text for a key. */
+export async function configurationOf(request: Pick<LinuxRequest, 'config' | 'fragments'>): Promise<string> {
+  const { must, may } = await wantedConfig(request);
+  return `${request.config}\n${formatKconfig(mergeKconfig(must, may))}`;
+}
+
+async function wantedConfig({
+  config,
+  fragments = [],
+}: Pick<LinuxRequest, 'config' | 'fragments'>): Promise<WantedConfig> {
   const ours = (name: string) => join(packageRoot, 'vm/kernel', name);
   const read = async (path: string) => parseKconfig(await readFile(path, 'utf8'));
   const base = await read(ours(config === 'lab' ? 'lab.config' : 'needed.config'));

@@ -5,7 +5,7 @@ import { cacheRoot } from '../host/paths.js';
 import { run } from '../host/run.js';
 import { digestJson, type Json } from '../host/store.js';
 import { compilerVersion } from './compile.js';
-import { type LinuxRequest, withBuiltLinux } from './linux.js';
+import { configurationOf, type LinuxRequest, withBuiltLinux } from './linux.js';
 import { type QemuRequest, withBuiltQemu } from './qemu.js';
 import { describeContributions } from './tree.js';
 import type { BuildContext, WorkTree } from './worktree.js';
@@ -39,8 +39,7 @@ export function seedQemu(request: QemuRequest, context: BuildContext): Promise<S
 
 /** Linux, configured and built with `request.contributions`. */
 export async function seedLinux(request: LinuxRequest, context: BuildContext): Promise<Seed> {
-  const texts = (request.fragments ?? []).map((path) => readFile(path, 'utf8'));
-  const key = { config: request.config, fragments: await Promise.all(texts) };
+  const key = { config: await configurationOf(request) };
   return await seed('linux', request, key, context, (log, use) => withBuiltLinux(request, log, context, use));
 }
 

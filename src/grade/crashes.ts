@@ -21,7 +21,11 @@ export async function decodeCrash(
     0,
     MOST_FRAMES,
   );
-  const decoded = await Promise.all(files.map((file) => decodePlaces(file, places, options)));
+  // a caller is found by where it goes on, which may be the line after the call
+  const called = places.map((place) =>
+    place === report.rip ? place : { ...place, offset: place.offset - 1 },
+  );
+  const decoded = await Promise.all(files.map((file) => decodePlaces(file, called, options)));
   const frames = places.map(({ symbol, offset }, i) => {
     const found = decoded.map((answers) => answers[i]).find((place) => place !== undefined);
     const name = `${symbol}+0x${offset.toString(16)}`;

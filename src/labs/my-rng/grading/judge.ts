@@ -356,9 +356,23 @@ function driverLine({ driver, cross, pair }: Seen, line: (typeof DRIVER_LINES)[n
       ]
     : [];
   return {
-    checks: afterBuild(build, chosen.lines.get(line)),
+    checks: afterBuild(build, [...pointerCheck(chosen, line), ...(chosen.lines.get(line) ?? [])]),
     evidence: [...note, ...chosen.evidence, ...summaryOf(other, line)],
   };
+}
+
+/** A pointer of user space touched directly ends the guest in another check, but it is this line that it is about. */
+function pointerCheck({ findings, on }: LaneResult, line: string): GradedCheck[] {
+  const { rawPointer } = findings;
+  if (rawPointer === undefined || line !== 'driver-safe-transfer') return [];
+  const { fact, hint, evidence } = rawPointer;
+  return [
+    {
+      id: 'driver-user-pointers',
+      title: 'pointers of user space are only used through copy_to_user and copy_from_user',
+      ...{ outcome: 'failed', blame: 'submission', fact, hint, evidence, on, duration: 0 },
+    },
+  ];
 }
 
 /** That it builds says the least, so it comes last. */
@@ -400,8 +414,11 @@ async function decoded(
     })),
   ];
   const crashes: DecodedCrash[] = [];
+  const seen = new Set<string>();
   for (const lane of lanes) {
-    for (const report of lane.reports.slice(0, MOST_CRASHES)) {
+    for (const report of lane.reports) {
+      if (seen.has(report.fingerprint) || seen.size >= MOST_CRASHES) continue;
+      seen.add(report.fingerprint);
       crashes.push(
         await decodeCrash(report, lane.on, files, texts, run).catch((error) =>
           undecoded(error, report, lane),
@@ -412,7 +429,8 @@ async function decoded(
   return crashes;
 }
 
-const MOST_CRASHES = 3;
+/** Different ones; the same trouble often shows on every machine. */
+const MOST_CRASHES = 5;
 
 /** Line numbers are a help; without them the report still tells. */
 function undecoded(error: unknown, report: LaneResult['reports'][number], { on }: LaneResult): DecodedCrash {
