@@ -117,7 +117,15 @@ export async function* readTar(source: AsyncIterable<Buffer>): AsyncGenerator<Ta
       const mode = header.mode ?? 0o644;
       const { type, mtime, linkpath: target } = header;
       const more = { ...(mtime === undefined ? {} : { mtime }), ...(target ? { target } : {}) };
-      yield { path: path ?? header.path ?? '', mode, size, kind, type, ...more, body: () => bytes.chunks(size) };
+      yield {
+        path: path ?? header.path ?? '',
+        mode,
+        size,
+        kind,
+        type,
+        ...more,
+        body: () => bytes.chunks(size),
+      };
       path = undefined;
       for await (const _ of bytes.chunks(end - bytes.at)); // what the reader left, and the padding
     }
