@@ -56,7 +56,7 @@ export async function deviceHalf(
     try {
       const request = { seed: foundation.qemuSeed, files: fitted.files, reference: foundation.qemu };
       const built = await buildSubmittedQemu(request, run);
-      const build = passed(what, [`QEMU ${built.version} was built`, ...warned(built.warnings)]);
+      const build = passed(what, [`QEMU ${built.version} was built`, ...listed(built.warnings)]);
       return { apply, build, built, fit: fitted, warnings: built.warnings, notes: [] };
     } catch (error) {
       return { apply, build: chargedOf(what, error), fit: fitted, warnings: [], notes: [] };
@@ -97,7 +97,7 @@ async function kernelWith({ files }: Fit, foundation: Foundation, run: JudgeRun)
     const proof = [
       `Linux ${release} was built`,
       ...modules.map((path) => `module ${nameOf(path)}`),
-      ...warned(warnings),
+      ...listed(warnings),
     ];
     return {
       build: passed(what, proof),
@@ -120,7 +120,7 @@ async function moduleFor(
   const sources = new Map(await Promise.all(texts));
   try {
     const { modules, warnings, digest } = await buildSubmittedModule({ linux, dir, files }, run);
-    const proof = [...modules.map((path) => `${nameOf(path)} was built`), ...warned(warnings)];
+    const proof = [...modules.map((path) => `${nameOf(path)} was built`), ...listed(warnings)];
     const built = { vmlinux: linux.vmlinux, release: linux.release, modules, digest };
     const notes = [`the driver was built as a module for ${linux.release}`];
     return { build: passed(what, proof), built, warnings, notes, sources };
@@ -161,7 +161,9 @@ function applyCheck(project: Project, part: Part | undefined, fitted: Fit | unde
       hint: `the rest was graded as if they were a patch; make one with diff -urN between the vanilla tree and yours`,
     };
   }
-  if (fitted.kind === 'rejected') {
+  // on another release fewer lines of context fit, and that is not the student's doing
+  const warned = fitted.kind === 'fuzz' && part.otherRelease !== true;
+  if (fitted.kind === 'rejected' || warned) {
     return {
       ...base,
       ...{ outcome: 'failed', blame: 'submission', evidence },
@@ -194,7 +196,7 @@ function passed(
   };
 }
 
-function warned(warnings: readonly Diagnostic[]): string[] {
+function listed(warnings: readonly Diagnostic[]): string[] {
   return warnings.length === 0 ? [] : [`with ${warnings.length} warnings`, ...formatDiagnostics(warnings)];
 }
 
