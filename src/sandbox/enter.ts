@@ -159,7 +159,8 @@ function pack({ paths }: Extraction): string {
     ...['tar', '-c', '-f', '-', '--null', '--no-recursion', '--hard-dereference', '--ignore-failed-read'],
     ...['--owner=0', '--group=0', '--mode=u=rwX,go=rX', '-T', '-'],
   ].join(' ');
-  const script = `${list} | head -z -n ${MAX_ENTRIES} | ${tar}`;
+  // the folder itself always: an archive of nothing is no archive
+  const script = `{ printf '.\\0'; ${list}; } | head -z -n ${MAX_ENTRIES} | ${tar}`;
   return ['/bin/sh', '-c', script, 'pack', ...paths].map(quote).join(' ');
 }
 
