@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { chmod, lstat, mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { LabError } from '../errors.js';
+import { isAbort, LabError } from '../errors.js';
 import { isConfined } from './confinement.js';
 import { enterScript, openScript } from './enter.js';
 import { makeControlGroup } from './limits.js';
@@ -80,6 +80,12 @@ export function setupFailed(evidence: readonly string[], cause?: unknown): LabEr
     next: 'see what `lab doctor` says about the sandbox, and whether memory and the disk of the temporary folder are full',
     cause,
   });
+}
+
+/** What the failure of a launch means: our own set-up's, when the command in the jail never began. */
+export function orSetupFailed(error: unknown, jail: Pick<OpenJail, 'status'>): unknown {
+  if (!(error instanceof LabError) || isAbort(error) || jail.status().begun > 0) return error;
+  return setupFailed(error.evidence, error);
 }
 
 /** We write the edits with our own rights: a link in the tree must not lead them elsewhere. */

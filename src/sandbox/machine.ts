@@ -26,7 +26,7 @@ export function openBareJail(files: Pick<JailedFiles, 'readOnly'>): Promise<Open
 /** A jail for a machine, with what `MachineSpec.sealed` needs. */
 export interface MachineJail extends AsyncDisposable {
   readonly sealed: Sealed;
-  /** Tells a QEMU that ended at once from a jail that could not be set up: then `setupFailed` says so. */
+  /** Tells a QEMU that ended at once from a jail that could not be set up: see `orSetupFailed`. */
   readonly status: OpenJail['status'];
 }
 

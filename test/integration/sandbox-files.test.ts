@@ -3,6 +3,9 @@ import { lstat, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/pro
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { LabError } from '../../src/errors.js';
+import { run } from '../../src/host/run.js';
+import { openJail, orSetupFailed } from '../../src/sandbox/jail.js';
 import { failureOf, inJail, makeTree, outside, smallLimits } from '../support/jails.js';
 import { useTempFolder } from '../support/temp.js';
 
@@ -148,4 +151,16 @@ test('a set-up that fails is the host’s, and code inside cannot claim that', a
     const error = await failureOf(inJail(tree, lie, {}, { accept: [0] }));
     expect(error.code, lie).toBe('run/failed');
   }
+});
+
+test('whoever starts a program in an open jail can ask whether the jail is at fault', async () => {
+  const launch = async (lower: string) => {
+    await using jail = await openJail({ overlay: { lower, at: '/tree' }, limits: smallLimits });
+    const [file = '', ...prefix] = jail.prefix;
+    const error = await failureOf(run(file, [...prefix, '/bin/sh', '-c', 'exit 1'], { timeout: 20_000 }));
+    const meant = orSetupFailed(error, jail);
+    return meant instanceof LabError ? meant.code : undefined;
+  };
+  expect(await launch(join(folder.path, 'nonesuch'))).toBe('sandbox/setup');
+  expect(await launch(tree)).toBe('run/failed');
 });

@@ -6,6 +6,7 @@ import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { build } from 'esbuild';
 import { beforeAll, expect, test } from 'vitest';
 import { openJail } from '../../src/sandbox/jail.js';
@@ -183,6 +184,7 @@ test('a machine is reached through its relays, each dialled when it is used', as
     `
 import socket
 listener = socket.create_server(('127.0.0.1', 2222))
+print('listening', flush=True)
 while True:
     peer, _ = listener.accept()
     peer.sendall(b'you said ' + peer.recv(100))
@@ -193,8 +195,9 @@ while True:
   await using jail = await openMachineJail({ readOnly: [server], writable: [] });
   const [file = '', ...args] = [...jail.sealed.wrap, '/usr/bin/python3', server];
   const pipes = Array<'pipe'>(1 + jail.sealed.relays).fill('pipe');
-  const child = spawn(file, args, { detached: true, stdio: ['ignore', 'inherit', 'inherit', ...pipes] });
+  const child = spawn(file, args, { detached: true, stdio: ['ignore', 'pipe', 'inherit', ...pipes] });
   try {
+    await once(child.stdout as Readable, 'data');
     for (const [index, word] of [
       [5, 'first'],
       [4, 'second'],
