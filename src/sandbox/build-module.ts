@@ -10,7 +10,7 @@ import { digestFile, getOrMake } from '../host/store.js';
 import { buildLimits } from './limits.js';
 import { runJailed } from './run.js';
 import { makeStage } from './stage.js';
-import { chargeSubmission } from './submitted.js';
+import { chargeSubmission, MAX_WARNINGS } from './submitted.js';
 
 /** Loadable modules of a submission. Only to be inserted in a guest that runs in a jail. */
 export interface SubmittedModule {
@@ -80,11 +80,12 @@ async function make(
     const options = { timeout: timeouts.submittedBuild, signal: step.signal, log, extract };
     // with line numbers, so that an oops can be traced to its line
     const command = ['make', '-C', linux.kbuild, `M=${MODULE_AT}`, 'KCFLAGS=-g', 'modules'] as const;
-    return await diagnosed(
+    const warnings = await diagnosed(
       (onLine) => runJailed(jail, [...command], { ...options, onLine }),
       compilation(files),
       (line) => step.output(line),
     );
+    return warnings.slice(0, MAX_WARNINGS);
   } catch (error) {
     throw chargeSubmission(error);
   } finally {

@@ -5,7 +5,7 @@ import type { Diagnostic } from '../build/diagnostics.js';
 import type { BuildContext } from '../build/worktree.js';
 import { buildLimits } from './limits.js';
 import { runJailed } from './run.js';
-import { chargeSubmission } from './submitted.js';
+import { chargeSubmission, MAX_WARNINGS } from './submitted.js';
 
 /** A submission's application. Only to be run in a guest. */
 export interface SubmittedProgram {
@@ -48,7 +48,7 @@ export async function buildSubmittedProgram(
     );
     const program = join(dir, 'out/program');
     await access(program);
-    return { program, warnings };
+    return { program, warnings: warnings.slice(0, MAX_WARNINGS) };
   } catch (error) {
     throw chargeSubmission(error);
   }

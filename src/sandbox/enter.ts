@@ -18,6 +18,8 @@ export interface Surroundings {
 /** Where the status is written, from outside, and once from inside before anybody's code has run. */
 const STATUS_FD = 21;
 const ARCHIVE_FD = 22;
+/** For reading what bubblewrap reports. */
+const READ_FD = 24;
 
 /** Script for bash in a mount namespace of its own: builds the jail and starts the command `"$@"` in it. */
 export function enterScript(jail: Jail, surroundings: Surroundings): string {
@@ -44,9 +46,10 @@ export function enterScript(jail: Jail, surroundings: Surroundings): string {
     ...(extraction === undefined
       ? [`exec ${command}`]
       : [
-          `code=0; ${command} ${ARCHIVE_FD}>&- || code=$?`,
+          `code=0; ${command} ${ARCHIVE_FD}>&- ${READ_FD}<&- || code=$?`,
+          AWAIT_END,
           `copied=0; ${inJail(limits.scratch, jail.overlay?.at)} -- ${pack(extraction)} \\`,
-          `  >&${ARCHIVE_FD} 2>/dev/null ${descriptors} ${STATUS_FD}>&- ${ARCHIVE_FD}>&- || copied=$?`,
+          `  >&${ARCHIVE_FD} 2>/dev/null ${descriptors} ${STATUS_FD}>&- ${ARCHIVE_FD}>&- ${READ_FD}<&- || copied=$?`,
           `echo "extracted $copied" >&${STATUS_FD}`,
           'exit $code',
         ]),
@@ -103,14 +106,16 @@ export function openScript(jail: Jail, surroundings: Surroundings): string {
 /** Everything that the jail is made of, mounted in the working directory. */
 function hall(jail: Jail, { stage, extraction }: Surroundings): string[] {
   const { overlay, limits } = jail;
-  const kept = ['0', '1', '2', ...(jail.descriptors ?? []), STATUS_FD, ARCHIVE_FD].join('|');
+  const kept = ['0', '1', '2', ...(jail.descriptors ?? []), STATUS_FD].join('|');
   const binds = [...(jail.readOnly ?? []), ...(jail.writable ?? [])];
   return [
     'umask 022; export -n PWD OLDPWD SHLVL',
     `exec ${STATUS_FD}>>${quote(join(stage, 'status'))}`,
-    ...(extraction === undefined ? [] : [`exec ${ARCHIVE_FD}>>${quote(extraction.archive)}`]),
     // whatever we have inherited and not meant to hand on
     `for fd in /proc/$$/fd/*; do fd=\${fd##*/}; case $fd in ${kept}) ;; *) eval "exec $fd>&-" ;; esac; done`,
+    ...(extraction === undefined
+      ? []
+      : [`exec ${ARCHIVE_FD}>>${quote(extraction.archive)} ${READ_FD}<${quote(join(stage, 'status'))}`]),
     `mount -t tmpfs -o size=${limits.scratch},nr_inodes=${INODES},mode=755,nosuid,nodev lab ${quote(join(stage, 'hall'))}`,
     `cd ${quote(join(stage, 'hall'))}`,
     ...(overlay === undefined ? [] : overlayCommands(overlay)),
@@ -145,8 +150,15 @@ function overlayCommands({ lower, edits }: NonNullable<Jail['overlay']>): string
 /** The first thing inside says that the set-up is done. A program that cannot be executed then fails inside. */
 const BEGIN = `/bin/bash -p -c ${quote(`echo begun >&${STATUS_FD}; exec ${STATUS_FD}>&-; exec -- "$@"`)} begin`;
 
-/** Deeper, and more, than what any build that is in order makes. */
-const MAX_DEPTH = 24;
+/** Until nobody is left who could change what is to be copied: bubblewrap ends before its last process does. */
+const AWAIT_END = `first=$(sed -n 's/.*"child-pid": \\([0-9]*\\).*/\\1/p' <&${READ_FD})
+for moment in {1..5000}; do
+  case $(cat "/proc/\${first:-none}/stat" 2>/dev/null) in ''|*') Z '*) break ;; esac
+  sleep 0.001
+done`;
+
+/** Deeper, and more, than what any build that is in order makes; so many names of full length are still a path. */
+const MAX_DEPTH = 12;
 const MAX_ENTRIES = 5000;
 
 /**

@@ -48,13 +48,16 @@ export async function openJail(jail: Jail, extraction?: Extraction): Promise<Ope
   const group = asRoot && confined ? await makeControlGroup(jail.limits) : undefined;
   const surroundings = { stage, asRoot, group, extraction };
   const script = confined ? enterScript(jail, surroundings) : openScript(jail, surroundings);
+  const enter = join(stage, 'enter');
+  await writeFile(enter, script, { mode: 0o600 });
   const namespaces = asRoot ? ['--mount'] : ['--user', '--map-root-user', '--mount'];
   return {
     prefix: [
       // what is in our environment could be read from bubblewrap's
       ...['/usr/bin/env', '-i', `PATH=${HOST_PATH}`],
       ...['unshare', ...namespaces, '--propagation', 'private', '--'],
-      ...['/bin/bash', '-p', '-euc', script, 'jail'],
+      // a file, so that command lines in logs stay short; read as a whole, so that no descriptor of it stays open
+      ...['/bin/bash', '-p', '-euc', '. "$0"', enter],
     ],
     status: () => parseStatus(readStatus(stage)),
     [Symbol.asyncDispose]: async () => {

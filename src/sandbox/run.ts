@@ -1,6 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { LabError } from '../errors.js';
+import { isAbort, LabError } from '../errors.js';
 import { unpack } from '../host/archive.js';
 import { quote, type RunOptions, type RunResult, run } from '../host/run.js';
 import { type JailStatus, openJail, setupFailed } from './jail.js';
@@ -24,7 +24,7 @@ const MAX_LINE = 2000;
  * modes are not kept, and in sum it is never more than `limits.scratch`.
  *
  * @throws LabError `sandbox/setup` (blame host) when the command never began; `sandbox/extract` (blame submission) when
- *   what is to be copied out is too much; otherwise as `run` does.
+ *   what is to be copied out is too much; `sandbox/results` (blame host) when the disk cannot take it; otherwise as `run` does.
  */
 export async function runJailed(
   jail: Jail,
@@ -49,7 +49,10 @@ export async function runJailed(
     }
     if (extract !== undefined) {
       checkExtracted(open.status());
-      await unpack(archive, extract.to, { signal: options.signal ?? new AbortController().signal });
+      const signal = options.signal ?? new AbortController().signal;
+      await unpack(archive, extract.to, { signal }).catch((error) => {
+        throw isAbort(error) ? error : notUnpacked(error);
+      });
     }
     return result;
   } finally {
@@ -125,5 +128,17 @@ function checkExtracted({ extracted }: JailStatus): void {
     blame: 'submission',
     fact: 'what was built is far larger than it can be',
     next: 'look for what makes the files so large: debug information, or arrays with initial values',
+  });
+}
+
+/** The archive is whole, and nothing in it but what we chose ourselves. */
+function notUnpacked(error: unknown): LabError {
+  return new LabError({
+    code: 'sandbox/results',
+    blame: 'host',
+    fact: 'the results of a build could not be unpacked',
+    evidence: error instanceof LabError ? error.evidence.slice(0, 10) : [String(error)],
+    next: 'see whether the disk is full, then run the same command again',
+    cause: error,
   });
 }

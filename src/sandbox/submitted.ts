@@ -69,15 +69,19 @@ export async function buildOnSeed(
       log: build.log,
       extract: build.extract,
     };
-    return await diagnosed(
+    const warnings = await diagnosed(
       (onLine) => runJailed(jail, ['/bin/sh', '-euc', build.script], { ...options, onLine }),
       compilation(build.what, seed, files),
       (line) => step.output(line),
     );
+    return warnings.slice(0, MAX_WARNINGS);
   } finally {
     await rm(aside, { recursive: true, force: true });
   }
 }
+
+/** More of them than anybody reads; a hostile build prints any number. */
+export const MAX_WARNINGS = 200;
 
 /** Only what differs from the seed is written: a file that is rewritten counts as changed for every build tool. */
 async function editsOf({ seed, files, settings }: SeededBuild, aside: string): Promise<TreeEdits> {
@@ -116,10 +120,7 @@ function compilation(what: string, seed: Seed, files: SubmittedFiles): Compilati
 
 /** A build that ended otherwise than by itself is the submission's doing: the seed is known to build in seconds. */
 export function chargeSubmission(error: unknown): unknown {
-  if (
-    !(error instanceof LabError) ||
-    !/^(run\/(timeout|output)|build\/failed|archive\/unsafe)$/.test(error.code)
-  )
+  if (!(error instanceof LabError) || !/^(run\/(timeout|output)|build\/failed)$/.test(error.code))
     return error;
   return new LabError({
     code: error.code,
@@ -135,5 +136,4 @@ export function chargeSubmission(error: unknown): unknown {
 const FACTS: Readonly<Record<string, string>> = {
   'run/timeout': 'building the submission did not come to an end and was stopped',
   'run/output': 'building the submission printed without end and was stopped',
-  'archive/unsafe': 'building the submission left links where files belong',
 };
