@@ -11,6 +11,7 @@ import { fileNames } from '../machine/arguments.js';
 import { launch } from '../machine/launch.js';
 import type { Machine } from '../machine/machine.js';
 import type { MachineSpec, Profile, QemuInstallation } from '../machine/spec.js';
+import { orSetupFailed } from '../sandbox/jail.js';
 import { openMachineJail } from '../sandbox/machine.js';
 import type { Timeouts } from '../timeouts.js';
 
@@ -61,7 +62,9 @@ export async function withSealedMachine<T>(
     writable: [spec.disk, console],
   });
   const files = { dir, sockets: await socketFolder(dir) };
-  await using machine = await launch({ ...spec, sealed: jail.sealed }, files, { timeouts, signal });
+  await using machine = await launch({ ...spec, sealed: jail.sealed }, files, { timeouts, signal }).catch(
+    (error) => Promise.reject(orSetupFailed(error, jail)),
+  );
   await using guest = await whenReady(machine, await loginOf(boot, machine), timeouts, signal);
   return await use(machine, guest);
 }

@@ -14,6 +14,7 @@ import { MODULE_AT } from '../../../sandbox/build-module.js';
 import { buildSubmittedProgram } from '../../../sandbox/build-program.js';
 import type { SubmittedQemu } from '../../../sandbox/build-qemu.js';
 import type { SymbolFile } from '../../../sandbox/decode.js';
+import { orSetupFailed } from '../../../sandbox/jail.js';
 import { openBareJail, SECCOMP } from '../../../sandbox/machine.js';
 import { type BareLaneResult, bareDevices, runBareLane } from './bare.js';
 import type { Foundation } from './bench.js';
@@ -87,8 +88,9 @@ function bareStarter(qemu: QemuInstallation, { timeouts, signal }: JudgeRun) {
       void machine.exited.then(() => jail[Symbol.asyncDispose]());
       return machine;
     } catch (error) {
+      const cause = orSetupFailed(error, jail);
       await jail[Symbol.asyncDispose]();
-      throw error;
+      throw cause;
     }
   };
 }
