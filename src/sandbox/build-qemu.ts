@@ -87,7 +87,7 @@ async function script(seed: Seed, files: SubmittedFiles): Promise<string> {
     'ninja build.ninja',
     'for f in *-config-devices.h; do',
     '  [ "$f" -nt "/tmp/$f" ] || continue',
-    `  diff "/tmp/$f" "$f" | grep '^[<>]' | grep -qvE '^[<>] #define (${known || 'none'}) ' || touch -r "/tmp/$f" "$f"`,
+    `  diff "/tmp/$f" "$f" | grep '^[<>]' | grep -qvE '^[<>] (#define (${known || 'none'}) .*)?$' || touch -r "/tmp/$f" "$f"`,
     'done',
     `exec ninja -j${availableParallelism()} ${BINARY}`,
   ].join('\n');
