@@ -63,13 +63,15 @@ async function gradeEach(
   const results: GradedSubmission[] = [];
   const same = new Map<string, Promise<Outcome>>();
   const reuse = memo();
+  // of many, only the verdicts are news
+  const tell = (text: string) => (handIns.length === 1 ? step.note(text) : step.output(text));
   let next = 0;
   let done = 0;
   const worker = async () => {
     while (next < handIns.length) {
       const index = next++;
       const handIn = handIns[index] as HandIn;
-      const graded = await gradeOne(handIn, request, { step, timeouts, same, reuse });
+      const graded = await gradeOne(handIn, request, { step, timeouts, same, reuse, tell });
       results[index] = graded;
       done += 1;
       step.progress(done, handIns.length, 'steps');
@@ -93,6 +95,7 @@ interface OneContext {
   /** By digest of the hand-in. */
   readonly same: Map<string, Promise<Outcome>>;
   readonly reuse: JudgeRun['reuse'];
+  readonly tell: JudgeRun['tell'];
 }
 
 /** Keeps what succeeded. */
@@ -116,7 +119,7 @@ export const reuseNothing: JudgeRun['reuse'] = (_key, make) => make();
 export async function gradeOne(
   handIn: HandIn,
   request: Omit<GradingRequest, 'handIns' | 'jobs' | 'canary'>,
-  { step, timeouts, same, reuse }: OneContext,
+  { step, timeouts, same, reuse, tell }: OneContext,
 ): Promise<GradedSubmission> {
   const { grading, bench } = request;
   const dir = join(request.folder, handIn.id);
@@ -133,7 +136,7 @@ export async function gradeOne(
     const first = same.get(submission.digest);
     const work =
       first ??
-      judge(submission, bench, { dir, nonce, stages, step, timeouts, reuse }).then((judged) => ({
+      judge(submission, bench, { dir, nonce, stages, step, timeouts, reuse, tell }).then((judged) => ({
         id: handIn.id,
         judged,
       }));
@@ -178,6 +181,7 @@ async function judge(
     readonly step: Step;
     readonly timeouts: Timeouts;
     readonly reuse: JudgeRun['reuse'];
+    readonly tell: JudgeRun['tell'];
   },
 ): Promise<Judged> {
   const attempt = (name: string) =>
@@ -212,6 +216,7 @@ async function canary(
       timeouts,
       same: new Map(),
       reuse: reuseNothing,
+      tell: (text) => step.output(text),
     });
     const result = canaryOf(when, graded, performance.now() - began);
     if (when === 'start' && result.outcome !== 'passed') throw deadCanary(result, graded);

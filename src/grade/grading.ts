@@ -60,6 +60,8 @@ export interface JudgeRun {
    * alone: in a class the halves of some are the same.
    */
   readonly reuse: <T>(key: string, make: () => Promise<T>) => Promise<T>;
+  /** Says at once what is known before all is: for whoever waits for one hand-in. */
+  readonly tell: (text: string) => void;
   readonly step: Step;
   readonly timeouts: Timeouts;
   readonly signal: AbortSignal;

@@ -31,7 +31,7 @@ export async function replayOne(
     const submission = await copySubmission(run, dir);
     await saveRun(dir, { grading, bench, handIn, submission, nonce });
     const judged = await bench.judge(submission, {
-      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts, reuse: reuseNothing },
+      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts, reuse: reuseNothing, tell: step.note },
       signal: step.signal,
     });
     const value = gradedOf(submission, judged, { request: { grading, folder }, handIn, stages });

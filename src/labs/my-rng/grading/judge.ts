@@ -54,6 +54,7 @@ export async function judgeSubmission(
     const { built } = device;
     const bare = built === undefined ? undefined : await bareLane(built, run);
     run.stages.feedback();
+    tellDevice(device, bare, run);
     return { device, ...(bare === undefined ? {} : { bare }) };
   });
   const [{ device, bare }, driver, application] = await settled([
@@ -70,6 +71,19 @@ export async function judgeSubmission(
     application: application.evidence,
   };
   return await verdict(submission, seen, foundation, run);
+}
+
+/** The first that a student can act on; the machines are still to boot. */
+function tellDevice(
+  { apply, build }: Half<SubmittedQemu>,
+  bare: BareLaneResult | undefined,
+  { tell }: JudgeRun,
+) {
+  const checks = [apply, build, ...Object.values(bare?.lines ?? {}).flat()];
+  const bad = checks.filter(({ outcome }) => outcome !== 'passed' && outcome !== 'skipped');
+  for (const { fact, title } of bad.slice(0, 3)) tell(`the device: ${fact ?? title}`);
+  if (bad.length === 0)
+    tell('the device: its patch applies, it builds, and its registers do what they should');
 }
 
 /** All of them end before the first failure is thrown: nothing goes on in the background. */
