@@ -19,6 +19,8 @@ const base = {
   consoleSettle: 500,
   /** Machine start to the first SSH command answered. */
   boot: 120_000,
+  /** The same for a machine for grading, which boots in two seconds or hangs. */
+  gradedBoot: 40_000,
   /** A guest that is to prove that the accelerator works. */
   accelProbe: 8_000,
   /** TCP connect and SSH handshake. */

@@ -65,7 +65,8 @@ export async function withSealedMachine<T>(
   await using machine = await launch({ ...spec, sealed: jail.sealed }, files, { timeouts, signal }).catch(
     (error) => Promise.reject(orSetupFailed(error, jail)),
   );
-  await using guest = await whenReady(machine, await loginOf(boot, machine), timeouts, signal);
+  const patience = { ...timeouts, boot: timeouts.gradedBoot };
+  await using guest = await whenReady(machine, await loginOf(boot, machine), patience, signal);
   return await use(machine, guest);
 }
 

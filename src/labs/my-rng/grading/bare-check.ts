@@ -31,8 +31,8 @@ export interface BareContext {
   readonly prove: (fact: string) => void;
   /** Records what was seen, for whoever reads the report. */
   readonly note: (evidence: string) => void;
-  /** Records what helps the person who marks enhancements. */
-  readonly enhancement: (evidence: string) => void;
+  /** Records what helps the person who marks enhancements; `interface`: a driver may need it and miss it elsewhere. */
+  readonly enhancement: (evidence: string, what?: 'interface') => void;
 }
 
 /** Seeds of one grading; all but the fixed ones come from the host's nonce. */

@@ -59,7 +59,7 @@ async function bar({ machine, devices: [rng], prove, enhancement }: BareContext)
     'memory_region_init_io(…, 4096) and pci_register_bar(pdev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, …)';
   expectEqual('BAR 0', describeBar(first), wanted, hint);
   prove(`configuration space: ${wanted}`);
-  for (const other of further) enhancement(`further ${describeBar(other)}`);
+  for (const other of further) enhancement(`further ${describeBar(other)}`, 'interface');
   const added = await during('a look at its capabilities', capabilities(machine.qtest, rng.pci));
   const properties = await during('a look at its properties', deviceProperties(machine, DEVICE_IDS[0]));
   for (const extra of [...added, ...properties]) enhancement(extra);

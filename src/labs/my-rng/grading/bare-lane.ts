@@ -35,6 +35,8 @@ export interface BareLaneOptions {
  */
 export class BareLane implements AsyncDisposable {
   readonly enhancements: string[] = [];
+  /** The device has registers that the reference device lacks. */
+  extended = false;
   readonly #options: BareLaneOptions;
   readonly #seeds: Seeds;
   readonly #learnt: Learnt = { sequences: new Map(), seededAt: 0, repeats: false, varies: false };
@@ -121,7 +123,10 @@ export class BareLane implements AsyncDisposable {
       },
       prove: (fact) => void proof.push(fact),
       note: (evidence) => void notes.push(evidence),
-      enhancement: (evidence) => void this.enhancements.push(evidence),
+      enhancement: (evidence, what) => {
+        this.enhancements.push(evidence);
+        if (what === 'interface') this.extended = true;
+      },
     };
   }
 

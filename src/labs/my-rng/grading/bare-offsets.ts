@@ -40,7 +40,7 @@ async function otherOffsets(context: BareContext): Promise<void> {
   for (const line of evidence) note(line);
   // what many offsets do alike is how the device answers elsewhere, not a register
   const further = groups.filter((group) => group.offsets.length <= TOLERATED);
-  for (const group of further) enhancement(`further register: ${describe(group)}`);
+  for (const group of further) enhancement(`further register: ${describe(group)}`, 'interface');
   if (!comparable(learnt))
     note('sequences cannot be compared, so it is not seen what writes to these offsets do');
   const rest = found.filter(({ actsAsRng, actsAsSeed }) => !actsAsRng && !actsAsSeed);

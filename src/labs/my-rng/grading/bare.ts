@@ -14,6 +14,8 @@ export interface BareLaneResult {
   readonly lines: Readonly<Record<BareLine, readonly GradedCheck[]>>;
   /** What a person who marks enhancements may want to know. */
   readonly enhancementEvidence: readonly string[];
+  /** The device has registers beyond the two, which a driver may need. */
+  readonly extended: boolean;
 }
 
 /** In the order in which they run: seeding first, what changes a device's state later, each on a machine of its own. */
@@ -49,7 +51,7 @@ export async function runBareLane(options: BareLaneOptions): Promise<BareLaneRes
   }
   if (believed && !lane.repeats)
     lines['device-registers'] = await judgedAgain(lane, lines['device-registers']);
-  return { lines, enhancementEvidence: [...new Set(lane.enhancements)] };
+  return { lines, enhancementEvidence: [...new Set(lane.enhancements)], extended: lane.extended };
 }
 
 /**

@@ -358,12 +358,13 @@ function deviceLine(
 
 /**
  * The keyed reference device decides: what comes through there was read from it. A driver that fails there may still
- * be right with its own device, when it uses registers that only this one has.
+ * be right with its own device, but only when this one has registers that the reference device lacks.
  */
-function driverLine({ driver, cross, pair }: Seen, line: (typeof DRIVER_LINES)[number]): JudgedLine {
+function driverLine({ driver, bare, cross, pair }: Seen, line: (typeof DRIVER_LINES)[number]): JudgedLine {
   const { build } = driver;
   if (cross === undefined) return { checks: [build], evidence: [] };
-  const ownOnly = !sequenceHolds(cross) && pair !== undefined && sequenceHolds(pair);
+  const excused = bare?.extended === true && pair !== undefined && sequenceHolds(pair);
+  const ownOnly = excused && !sequenceHolds(cross);
   const chosen = ownOnly ? pair : cross;
   const other = ownOnly ? cross : pair;
   const note = ownOnly
