@@ -53,6 +53,8 @@ const base = {
   smallBuild: 300_000,
   /** Building a submission on a seeded tree; a rebuild of half of QEMU fits in it. */
   submittedBuild: 300_000,
+  /** Building a submission's kernel or module, of which a few files at most are new. */
+  submittedKernel: 100_000,
   /** Making a guest image. */
   image: 900_000,
 } as const;

@@ -63,6 +63,7 @@ export async function buildSubmittedLinux(
           env: REPRODUCIBLE,
           extract: { paths: ['build/vmlinux', 'build/.config', RELEASE, ...productsOf(files)], to: out },
           log,
+          timeout: context.timeouts.submittedKernel,
         },
         context,
       ).catch((error) => Promise.reject(chargeSubmission(error)));

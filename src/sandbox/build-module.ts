@@ -77,7 +77,7 @@ async function make(
       limits: buildLimits,
     };
     const extract = { paths: ['.'], to: out };
-    const options = { timeout: timeouts.submittedBuild, signal: step.signal, log, extract };
+    const options = { timeout: timeouts.submittedKernel, signal: step.signal, log, extract };
     // with line numbers, so that an oops can be traced to its line
     const command = ['make', '-C', linux.kbuild, `M=${MODULE_AT}`, 'KCFLAGS=-g', 'modules'] as const;
     const warnings = await diagnosed(

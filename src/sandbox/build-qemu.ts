@@ -53,6 +53,7 @@ export async function buildSubmittedQemu(
           readOnly: Object.values(modules).map((from) => ({ from })),
           extract: { paths: [`build/${BINARY}`], to: out },
           log,
+          timeout: context.timeouts.submittedBuild,
         },
         context,
       ).catch((error) => Promise.reject(chargeSubmission(error)));

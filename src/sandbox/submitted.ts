@@ -39,6 +39,8 @@ export interface SeededBuild {
   readonly readOnly?: readonly Bind[];
   readonly extract: NonNullable<JailedRunOptions['extract']>;
   readonly log: string;
+  /** Milliseconds. */
+  readonly timeout: number;
 }
 
 /**
@@ -48,10 +50,7 @@ export interface SeededBuild {
  * @throws LabError `build/compile` or `build/failed` blamed on the submission; `run/timeout`, `run/output`;
  *   `sandbox/setup` blamed on the host.
  */
-export async function buildOnSeed(
-  build: SeededBuild,
-  { step, timeouts }: BuildContext,
-): Promise<Diagnostic[]> {
+export async function buildOnSeed(build: SeededBuild, { step }: BuildContext): Promise<Diagnostic[]> {
   const { seed, files } = build;
   const aside = await makeStage('edits');
   try {
@@ -64,7 +63,7 @@ export async function buildOnSeed(
       limits: buildLimits,
     };
     const options = {
-      timeout: timeouts.submittedBuild,
+      timeout: build.timeout,
       signal: step.signal,
       log: build.log,
       extract: build.extract,
