@@ -185,7 +185,9 @@ function leftProcesses(): string[] {
     .filter((name) => /^\d+$/.test(name))
     .flatMap((pid) => {
       try {
-        const uid = Number(/^Uid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]);
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+        if (/^State:\s+[ZX]/m.test(status)) return []; // dead, and only its parent has not looked yet
+        const uid = Number(/^Uid:\s+(\d+)/m.exec(status)?.[1]);
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').slice(0, 120);
         return uid >= FIRST_JAIL_ID ? [`process ${pid} is left: ${command}`] : [];
       } catch {

@@ -6,6 +6,7 @@ import { looseSections } from './loose.js';
 import { type Against, type NormalPatch, normalisePatch } from './normalise.js';
 import { takeApplication, takeModule } from './own-files.js';
 import { filesOf, type Section, writePatch } from './patch.js';
+import { problem } from './problems.js';
 import type { Recognised, Sorted } from './recognise.js';
 import type { IntakeProblem, Part, Project, Submission } from './submission.js';
 import { projects } from './trees.js';
@@ -30,7 +31,10 @@ export async function assemble(
 ): Promise<Assembled> {
   const changes: string[] = [];
   const problems: IntakeProblem[] = [];
-  const patches = sorted.patches.map(({ name, text, changes: done }) => {
+  const usable = sorted.patches.filter(({ text }) => hunksIn(text) <= MOST_HUNKS);
+  for (const { name, text } of sorted.patches)
+    if (hunksIn(text) > MOST_HUNKS) problems.push(tooLong(name, text));
+  const patches = usable.map(({ name, text, changes: done }) => {
     const patch = normalisePatch(name, text, against);
     return { ...patch, changes: [...done.map((what) => `${name}: ${what}`), ...patch.changes] };
   });
@@ -56,6 +60,22 @@ export async function assemble(
   }
   const own = await ownFiles(parts.linux, sorted, against, options, changes);
   return { parts, ...own, changes: [...new Set(changes)], problems };
+}
+
+/** The exercise needs ten or twenty; a difference between two releases has tens of thousands. */
+const MOST_HUNKS = 5000;
+
+function hunksIn(text: string): number {
+  let count = 0;
+  for (let at = text.indexOf('@@ -'); at !== -1; at = text.indexOf('@@ -', at + 4)) count += 1;
+  return count;
+}
+
+function tooLong(name: string, text: string): IntakeProblem {
+  return problem(
+    `${name} has ${hunksIn(text)} hunks; a patch for this exercise has a few dozen at most, so it was not read`,
+    'make the patch between a vanilla tree and yours of the very same version, without what a build leaves behind',
+  );
 }
 
 function choosePatch(

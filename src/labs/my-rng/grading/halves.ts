@@ -42,14 +42,14 @@ export interface Driver {
 
 /** The device half: QEMU with the submission's patch. */
 export async function deviceHalf(
-  { parts }: Submission,
+  { parts, problems }: Submission,
   foundation: Foundation,
   run: JudgeRun,
 ): Promise<Half<SubmittedQemu>> {
   const part = parts.qemu;
   const tree = foundation.sources.qemu.tree;
   const fitted = part === undefined ? undefined : await fittedOf(part, tree, run);
-  const apply = applyCheck('qemu', part, fitted);
+  const apply = applyCheck('qemu', part, fitted, problems);
   if (fitted === undefined) return { apply, build: nothing('QEMU', 'device'), warnings: [], notes: [] };
   const what = { id: 'device-builds', title: 'QEMU builds with the device' };
   return await run.stages.run('build-device', 'Build QEMU with the device', async () => {
@@ -72,7 +72,7 @@ export async function driverHalf(
 ): Promise<Half<Driver>> {
   const part = submission.parts.linux;
   const fitted = part === undefined ? undefined : await fittedOf(part, foundation.sources.linux.tree, run);
-  const apply = applyCheck('linux', part, fitted);
+  const apply = applyCheck('linux', part, fitted, submission.problems);
   const base = { apply, ...(fitted === undefined ? {} : { fit: fitted }) };
   const inKernel =
     fitted !== undefined && [...fitted.files.keys()].some((path) => /^drivers\/.*\.c$/.test(path));
@@ -141,14 +141,19 @@ async function fittedOf(part: Part, tree: string, { stages, signal, timeouts }: 
 const NAMES: Readonly<Record<Project, string>> = { qemu: 'QEMU', linux: 'Linux' };
 
 /** Line numbers that are off are the other version's doing; a patch that does not fit is not. */
-function applyCheck(project: Project, part: Part | undefined, fitted: Fit | undefined): GradedCheck {
+function applyCheck(
+  project: Project,
+  part: Part | undefined,
+  fitted: Fit | undefined,
+  problems: Submission['problems'],
+): GradedCheck {
   const what = { id: `${project}-patch`, title: `the patch for ${NAMES[project]} applies` };
   const base = { ...what, on: `pristine ${NAMES[project]} source`, duration: 0 };
   if (part === undefined || fitted === undefined) {
     return {
       ...base,
-      ...{ outcome: 'failed', blame: 'submission', evidence: [] },
-      fact: `no patch for ${NAMES[project]} was handed in`,
+      ...{ outcome: 'failed', blame: 'submission', evidence: problems.map(({ fact }) => fact) },
+      fact: `no patch for ${NAMES[project]} that can be used was handed in`,
       hint: `hand in a patch made with diff -urN between the vanilla ${NAMES[project]} tree and yours`,
     };
   }
