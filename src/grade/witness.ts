@@ -119,6 +119,8 @@ async function watchNetwork() {
   }
   await new Promise<void>((resolve) => {
     const probe = connect(PORTS.from, '127.0.0.1');
+    // the port may be somebody else's, who says nothing
+    probe.setTimeout(2000, () => probe.destroy());
     probe.on('error', () => resolve());
     probe.on('close', () => resolve());
   });
