@@ -46,5 +46,10 @@ function isNoSpace(error: unknown): boolean {
   return (error as NodeJS.ErrnoException | undefined)?.code === 'ENOSPC';
 }
 
+const code = await main(process.argv);
+// a pipe takes what was written to it only as its reader reads
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise((done) => stream.write('', done))),
+);
 // What is still open now (a listener, an unused socket) must not keep the command from ending.
-process.exit(await main(process.argv));
+process.exit(code);

@@ -14,10 +14,6 @@ describe('one hand-in', () => {
   const folder = () => join(state(), 'gradings/1');
 
   beforeAll(async () => {
-    const warm = await lab('grade', '--yes', '--help');
-    expect(warm.code).toBe(0);
-    await lab('up', '--yes', '--name', 'first');
-    await lab('down', '--name', 'first');
     [handIn = ''] = await handInsOf(['good/git-diff'], join(state(), 'hand-ins'));
     const { code, stdout, stderr } = await lab('grade', handIn, '--json', '--yes');
     expect(code, stderr).toBe(0);
