@@ -367,13 +367,17 @@ function driverLine({ driver, bare, cross, pair }: Seen, line: (typeof DRIVER_LI
   const ownOnly = excused && !sequenceHolds(cross);
   const chosen = ownOnly ? pair : cross;
   const other = ownOnly ? cross : pair;
+  const own = chosen.lines.get(line) ?? [];
+  // what the other machine shows of a line that is lost anyway helps to understand it
+  const more = overall(own) === 'passed' ? [] : (other?.lines.get(line) ?? []).filter(isFailed);
+  const decisive = [...own, ...more];
   const note = ownOnly
     ? [
         'the driver works with its own device only; the reference device, which has just the two registers, was not enough',
       ]
     : [];
   return {
-    checks: afterBuild(build, [...pointerCheck(chosen, line), ...(chosen.lines.get(line) ?? [])]),
+    checks: afterBuild(build, [...pointerCheck(chosen, line), ...decisive]),
     evidence: [...note, ...chosen.evidence, ...summaryOf(other, line)],
   };
 }
@@ -390,6 +394,10 @@ function pointerCheck({ findings, on }: LaneResult, line: string): GradedCheck[]
       ...{ outcome: 'failed', blame: 'submission', fact, hint, evidence, on, duration: 0 },
     },
   ];
+}
+
+function isFailed({ outcome }: GradedCheck): boolean {
+  return outcome === 'failed';
 }
 
 /** That it builds says the least, so it comes last. */
