@@ -45,3 +45,13 @@ export function checkKconfig(wanted: Kconfig, actual: Kconfig, what: string): vo
     next: 'add what those symbols depend on, or use a version of Linux that has them',
   });
 }
+
+/** Whether a path of a source tree is that of a file that defines symbols. */
+export function isKconfigFile(path: string): boolean {
+  return /(^|\/)Kconfig[^/]*$/.test(path);
+}
+
+/** The symbols that the text of a Kconfig file defines. */
+export function definedSymbols(text: string): Set<string> {
+  return new Set([...text.matchAll(/^\s*(?:menu)?config\s+(\w+)/gm)].map(([, name]) => name ?? ''));
+}

@@ -9,7 +9,15 @@ import type { Contribution } from './contribution.js';
 import type { Diagnostic } from './diagnostics.js';
 import { countFinished, dropUnfinished } from './kbuild-repair.js';
 import { copyModuleTree } from './kbuild-tree.js';
-import { checkKconfig, formatKconfig, type Kconfig, mergeKconfig, parseKconfig } from './kconfig.js';
+import {
+  checkKconfig,
+  definedSymbols,
+  formatKconfig,
+  isKconfigFile,
+  type Kconfig,
+  mergeKconfig,
+  parseKconfig,
+} from './kconfig.js';
 import { describeContributions } from './tree.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import {
@@ -228,7 +236,7 @@ async function defaultContributed(tree: WorkTree, decided: Kconfig, make: Make):
 
 async function addedSymbols({ src, pristine, contributed }: WorkTree): Promise<Set<string>> {
   const added = new Set<string>();
-  for (const path of [...contributed.keys()].filter(isKconfig)) {
+  for (const path of [...contributed.keys()].filter(isKconfigFile)) {
     const [before, after] = await Promise.all([symbolsIn(join(pristine, path)), symbolsIn(join(src, path))]);
     for (const name of after) if (!before.has(name)) added.add(name);
   }
@@ -236,17 +244,12 @@ async function addedSymbols({ src, pristine, contributed }: WorkTree): Promise<S
 }
 
 async function symbolsIn(path: string): Promise<Set<string>> {
-  const text = await readFile(path, 'utf8').catch(() => '');
-  return new Set([...text.matchAll(/^\s*(?:menu)?config\s+(\w+)/gm)].map(([, name]) => name ?? ''));
-}
-
-function isKconfig(path: string): boolean {
-  return /(^|\/)Kconfig[^/]*$/.test(path);
+  return definedSymbols(await readFile(path, 'utf8').catch(() => ''));
 }
 
 /** The contributed files that describe symbols; those of the source itself change with its digest. */
 async function kconfigFiles({ src, contributed }: WorkTree): Promise<Json> {
-  const paths = [...contributed.keys()].filter(isKconfig).sort();
+  const paths = [...contributed.keys()].filter(isKconfigFile).sort();
   return await Promise.all(
     paths.map(async (path) => [path, await readFile(join(src, path), 'utf8').catch(() => '')]),
   );

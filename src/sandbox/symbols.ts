@@ -1,3 +1,4 @@
+import { definedSymbols, isKconfigFile } from '../build/kconfig.js';
 import type { Seed } from '../build/seed.js';
 import { readTreeFile } from '../build/tree.js';
 
@@ -13,7 +14,7 @@ export async function addedSymbols(
   { paths, read }: KconfigFiles,
 ): Promise<Set<string>> {
   const added = new Set<string>();
-  for (const path of paths.filter((name) => /(^|\/)Kconfig[^/]*$/.test(name))) {
+  for (const path of paths.filter(isKconfigFile)) {
     const known = symbolsIn((await readTreeFile(seed.pristine, path))?.data);
     for (const name of symbolsIn(await read(path))) if (!known.has(name)) added.add(name);
   }
@@ -21,6 +22,5 @@ export async function addedSymbols(
 }
 
 function symbolsIn(data: Buffer | undefined): Set<string> {
-  const text = data?.toString('utf8') ?? '';
-  return new Set([...text.matchAll(/^\s*(?:menu)?config\s+(\w+)/gm)].map(([, name]) => name ?? ''));
+  return definedSymbols(data?.toString('utf8') ?? '');
 }
