@@ -26,7 +26,7 @@ export interface TreeFlags {
 /** Options of every command that may build and start a machine. */
 export interface UpFlags extends TreeFlags {
   readonly name?: string | undefined;
-  readonly profile: string;
+  readonly profile?: string | undefined;
   readonly variant?: string | undefined;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly port: number;
@@ -87,7 +87,9 @@ export function addTreeOptions(command: Command): Command {
 export function addMachineOptions(command: Command): Command {
   return command
     .option('--name <machine>', "name of the machine (default: the lab's)")
-    .addOption(new Option('--profile <profile>', 'machine profile').choices(profileNames()).default('course'))
+    .addOption(
+      new Option('--profile <profile>', "machine profile (default: the lab's)").choices(profileNames()),
+    )
     .addOption(
       new Option('--accel <accelerator>', 'auto: KVM if it really boots a kernel here, else TCG')
         .choices(['auto', 'kvm', 'tcg'] as const)
@@ -116,7 +118,7 @@ export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
   return {
     ...treeOptions(lab, flags),
     name: flags.name ?? lab.name,
-    profile: flags.profile,
+    profile: flags.profile ?? lab.profile,
     variant: checkVariant(lab, flags.variant),
     accelerator: flags.accel,
     sshPort: flags.port,

@@ -27,12 +27,16 @@ export interface Lab {
   /** Versions that the exercise names; others are used only with a note. */
   readonly versions: { readonly qemu: string; readonly linux: string };
   readonly qemu: readonly Contribution[];
+  /** Machine profile when none is asked for. */
+  readonly profile: string;
   /** `-device` arguments. */
   readonly devices: readonly string[];
   /** The first is the default. */
   readonly variants: Readonly<Record<string, KernelVariant>>;
   /** Out-of-tree modules: name of the `.ko` without its ending → folder of its sources. */
   readonly modules: Readonly<Record<string, string>>;
+  /** Modules of the kernel itself that the lab loads; `modprobe` finds them, and what they depend on, in the guest. */
+  readonly kernelModules: readonly string[];
   /** Static programs for the guest: name → C source. */
   readonly programs: Readonly<Record<string, string>>;
   readonly files: readonly DeployedFile[];
@@ -57,7 +61,7 @@ export interface Lab {
  * @throws LabError `lab/invalid` listing every mistake.
  */
 export function defineLab(lab: Lab): Lab {
-  const mistakes = [...checkMistakes(lab.checks), ...fileMistakes(lab), ...topologyMistakes(lab)];
+  const mistakes = [...checkMistakes(lab.checks), ...fileMistakes(lab), ...profileMistakes(lab)];
   if (!/^[a-z][a-z0-9-]*$/.test(lab.name)) mistakes.push(`name ${lab.name}: small letters, digits, hyphens`);
   if (Object.keys(lab.variants).length === 0) mistakes.push('variants: at least one is needed');
   if (mistakes.length === 0) return Object.freeze(lab);
@@ -91,9 +95,9 @@ function fileMistakes({ files, modules, programs }: Lab): string[] {
   });
 }
 
-function topologyMistakes({ topology }: Lab): string[] {
+function profileMistakes({ profile, topology }: Lab): string[] {
   const known = profileNames();
-  return Object.keys(topology?.bar0 ?? {})
-    .filter((profile) => !known.includes(profile))
-    .map((profile) => `topology: there is no machine profile ${profile}`);
+  return [profile, ...Object.keys(topology?.bar0 ?? {})]
+    .filter((name) => !known.includes(name))
+    .map((name) => `there is no machine profile ${name}`);
 }

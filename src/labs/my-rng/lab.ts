@@ -48,6 +48,7 @@ export const lab = defineLab({
   title: 'A PCI random number generator: QEMU device, Linux driver, user application',
   versions: { qemu: '8.2.0-rc2', linux: '6.6.4' },
   qemu: device,
+  profile: 'course',
   devices: ['my_rng'],
   variants: {
     module: {
@@ -64,6 +65,7 @@ export const lab = defineLab({
     },
   },
   modules: { my_rng: join(folder, 'module') },
+  kernelModules: [],
   programs: {
     'my-app': join(folder, 'guest/my-app.c'),
     'my-rng-probe': join(folder, 'guest/my-rng-probe.c'),
