@@ -1,11 +1,13 @@
+import { join } from 'node:path';
 import { Argument, type Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { LabError } from '../src/errors.js';
 import { nearest } from '../src/host/nearest.js';
+import { packageRoot } from '../src/host/paths.js';
 import type { UpOptions } from '../src/lab/bring-up.js';
 import type { Lab } from '../src/lab/lab.js';
 import type { PrepareOptions } from '../src/lab/prepare.js';
 import { labNames } from '../src/lab/registry.js';
-import { profileNames } from '../src/machine/profiles.js';
+import { loadProfile, profileNames } from '../src/machine/profiles.js';
 
 /** The lab that is meant when none is named. */
 export const DEFAULT_LAB = 'my-rng';
@@ -115,10 +117,12 @@ export function labArgument(): Argument<string, string> {
  * @throws LabError `usage/variant`.
  */
 export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
+  const profile = loadProfile(flags.profile ?? lab.profile);
   return {
     ...treeOptions(lab, flags),
     name: flags.name ?? lab.name,
-    profile: flags.profile ?? lab.profile,
+    profile: profile.name,
+    instrumentation: profile.kernelFragments.map((name) => join(packageRoot, 'vm/kernel', name)),
     variant: checkVariant(lab, flags.variant),
     accelerator: flags.accel,
     sshPort: flags.port,
@@ -139,6 +143,7 @@ export function treeOptions(lab: Lab, flags: TreeFlags): PrepareOptions {
     qemu: { ...path(flags.qemu), ...version(flags.qemuVersion) },
     linux: { ...path(flags.linux), ...version(flags.linuxVersion) },
     kernelConfig: flags.kernelConfig,
+    instrumentation: [],
     guest: flags.guest,
     alpineMirrors: flags.alpineMirror,
     sourceMirrors: flags.sourceMirror,

@@ -36,6 +36,8 @@ export interface LinuxRequest {
   readonly config: LinuxConfig;
   /** Host paths of kernel configuration fragments that are added to it; later ones win. */
   readonly fragments?: readonly string[];
+  /** The same for what changes how everything is compiled, as KASAN does: such a kernel gets a work tree of its own. */
+  readonly instrumentation?: readonly string[];
   readonly contributions: readonly Contribution[];
 }
 
@@ -120,7 +122,10 @@ export async function withBuiltLinux<T>(
   use: (tree: WorkTree, warnings: readonly Diagnostic[], make: Make) => Promise<T>,
 ): Promise<T> {
   const { source, config, contributions } = request;
-  const key = { recipe: RECIPE, config, compiler: await compilerVersion(context) };
+  const instrumentation = request.instrumentation ?? [];
+  const plain = { recipe: RECIPE, config, compiler: await compilerVersion(context) };
+  const texts = await Promise.all(instrumentation.map((path) => readFile(path, 'utf8')));
+  const key = texts.length === 0 ? plain : { ...plain, instrumentation: texts };
   const what = `Linux ${source.version}`;
   return await withWorkTree({ source, key, contributions }, context, async (tree) => {
     const make = kernelMake(tree, what, log, context);
@@ -156,19 +161,22 @@ interface WantedConfig {
 }
 
 /** All symbols that decide the configuration, as text for a key. */
-export async function configurationOf(request: Pick<LinuxRequest, 'config' | 'fragments'>): Promise<string> {
+export async function configurationOf(request: ConfigurationRequest): Promise<string> {
   const { must, may } = await wantedConfig(request);
   return `${request.config}\n${formatKconfig(mergeKconfig(must, may))}`;
 }
 
+type ConfigurationRequest = Pick<LinuxRequest, 'config' | 'fragments' | 'instrumentation'>;
+
 async function wantedConfig({
   config,
   fragments = [],
-}: Pick<LinuxRequest, 'config' | 'fragments'>): Promise<WantedConfig> {
+  instrumentation = [],
+}: ConfigurationRequest): Promise<WantedConfig> {
   const ours = (name: string) => join(packageRoot, 'vm/kernel', name);
   const read = async (path: string) => parseKconfig(await readFile(path, 'utf8'));
   const base = await read(ours(config === 'lab' ? 'lab.config' : 'needed.config'));
-  const must = mergeKconfig(base, ...(await Promise.all(fragments.map(read))));
+  const must = mergeKconfig(base, ...(await Promise.all([...fragments, ...instrumentation].map(read))));
   return { must, may: await read(ours('older.config')) };
 }
 

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { kernelModuleFiles } from '../build/kernel-modules.js';
 import { LabError } from '../errors.js';
 import type { ExecResult, Guest } from '../guest/guest.js';
 import { type PutItem, put } from '../guest/transfer.js';
@@ -7,7 +8,7 @@ import type { Timeouts } from '../timeouts.js';
 import type { DeployedFile, KernelVariant, Lab } from './lab.js';
 import type { Prepared } from './prepare.js';
 
-type Parts = Pick<Prepared, 'modules' | 'programs'>;
+type Parts = Pick<Prepared, 'linux' | 'modules' | 'programs'>;
 
 /** Digest of everything that `deploy` would bring into the guest. */
 export function deployDigest(lab: Lab, variant: KernelVariant, parts: Parts): string {
@@ -16,7 +17,8 @@ export function deployDigest(lab: Lab, variant: KernelVariant, parts: Parts): st
     mode: file.mode,
     from: contentDigest(file, parts),
   }));
-  return digestJson({ files, script: script(lab, variant) });
+  const kernel = { release: parts.linux.release, modules: [...lab.kernelModules] };
+  return digestJson({ files, kernel, script: script(lab, variant, parts) });
 }
 
 /**
@@ -32,8 +34,9 @@ export async function deploy(
   parts: Parts,
   timeouts: Timeouts,
 ): Promise<void> {
-  const items = filesOf(lab, variant).map((file) => item(file, parts));
-  const commands = script(lab, variant);
+  const own = filesOf(lab, variant).map((file) => item(file, parts));
+  const items = [...own, ...(await kernelModules(lab, parts))];
+  const commands = script(lab, variant, parts);
   const sums = await checksums(items);
   const first = await guest.exec(`/bin/busybox sha256sum -c -s || exit ${ABSENT}\n${commands}`, {
     input: sums,
@@ -70,9 +73,15 @@ function filesOf(lab: Lab, variant: KernelVariant): DeployedFile[] {
   return lab.files.filter(({ from }) => variant.modules || !('module' in from));
 }
 
-function script(lab: Lab, variant: KernelVariant): string {
+function script(lab: Lab, variant: KernelVariant, { linux }: Pick<Parts, 'linux'>): string {
+  const index = lab.kernelModules.length > 0 ? [`depmod ${linux.release}`] : [];
   const lines = variant.modules ? [...lab.undeploy, ...lab.deploy] : lab.deployBuiltIn;
-  return ['set -e', ...lines].join('\n');
+  return ['set -e', ...index, ...lines].join('\n');
+}
+
+async function kernelModules(lab: Lab, { linux }: Pick<Parts, 'linux'>): Promise<PutItem[]> {
+  if (lab.kernelModules.length === 0) return [];
+  return (await kernelModuleFiles(linux, lab.kernelModules)).map((file) => ({ ...file, mode: 0o644 }));
 }
 
 function contentDigest({ from }: DeployedFile, { modules, programs }: Parts): string {

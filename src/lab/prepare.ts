@@ -23,6 +23,8 @@ export interface PrepareOptions {
   readonly qemu: SourceChoice;
   readonly linux: SourceChoice;
   readonly kernelConfig: 'lab' | 'defconfig';
+  /** Host paths of fragments that change how the kernel is compiled; the machine profile names them. */
+  readonly instrumentation: readonly string[];
   readonly guest: 'auto' | 'alpine' | 'debian';
   readonly alpineMirrors: readonly string[];
   readonly sourceMirrors: readonly string[];
@@ -172,11 +174,12 @@ function qemuRequest(source: ResolvedSource, { lab, qemuPatches }: PrepareOption
 }
 
 function linuxRequest(source: ResolvedSource, options: PrepareOptions, variant: KernelVariant) {
-  const { linuxPatches, kernelConfig } = options;
+  const { linuxPatches, kernelConfig, instrumentation } = options;
   return {
     source,
     config: kernelConfig,
     fragments: variant.fragments,
+    instrumentation,
     contributions: linuxPatches.length > 0 ? patches(linuxPatches) : variant.contributions,
   };
 }

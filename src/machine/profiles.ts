@@ -14,6 +14,7 @@ const schema = z.strictObject({
   before: z.array(z.string()),
   bios: z.string().optional(),
   kernelParameters: z.array(z.string()),
+  kernelFragments: z.array(z.string()).default([]),
 });
 
 const folder = join(packageRoot, 'vm/profiles');

@@ -14,6 +14,8 @@ export interface Topology {
 export interface Profile extends Topology {
   readonly name: string;
   readonly summary: string;
+  /** Fragments of kernel configuration, files of `vm/kernel`, that change how the kernel is compiled: KASAN. */
+  readonly kernelFragments: readonly string[];
 }
 
 /** A host folder or file that QEMU needs at run time, resolved. */
