@@ -1,0 +1,14 @@
+import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
+import { helloChecks } from './checks/hello.js';
+import { ioctlChecks } from './checks/ioctl.js';
+import { kernelLogCheck } from './checks/kernel-log.js';
+
+/** All checks of the exercise; `lab test` runs them on our modules, the grading on those of a student. */
+export function kernelModulesChecks(setup: ModuleSetup): LineCheck[] {
+  return [
+    ...helloChecks(setup),
+    kernelLogCheck('hello', 'hello'),
+    ...ioctlChecks(setup),
+    kernelLogCheck('ioctl-test', 'ioctl_test'),
+  ];
+}

@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto';
+import { basename } from 'node:path';
+import { parseKernelLine } from '../../console/kernel-line.js';
+import { quoteForShell } from '../../guest/command.js';
+import { type CheckContext, CheckFailure } from '../../lab/check.js';
+import type { ModuleSetup } from '../../lab/module-checks.js';
+
+/** What a command in the guest printed, and what the kernel logged meanwhile, without time stamps. */
+export interface Logged {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly log: readonly string[];
+}
+
+/** A `.ko` file that lies in the guest, loaded or not. */
+export class GuestModule {
+  /** As the kernel knows it. */
+  readonly name: string;
+  readonly path: string;
+  readonly #context: CheckContext;
+
+  constructor(context: CheckContext, path: string) {
+    this.#context = context;
+    this.path = path;
+    this.name = basename(path, '.ko').replaceAll('-', '_');
+  }
+
+  /** Shell words that load or unload it, for scripts. */
+  get insmod(): string {
+    return `insmod ${quoteForShell(this.path)}`;
+  }
+  get rmmod(): string {
+    return `rmmod ${quoteForShell(this.name)}`;
+  }
+
+  /** @throws CheckFailure with what insmod and the kernel said. */
+  async insert(): Promise<Logged> {
+    return await this.#must(this.insmod, `insmod of ${this.name} failed`);
+  }
+
+  /** @throws CheckFailure with what rmmod and the kernel said. */
+  async remove(): Promise<Logged> {
+    return await this.#must(this.rmmod, `rmmod of ${this.name} failed`);
+  }
+
+  async loaded(): Promise<boolean> {
+    const { guest, signal } = this.#context;
+    return (await guest.exec(['test', '-d', `/sys/module/${this.name}`], { signal })).exitCode === 0;
+  }
+
+  async #must(script: string, fact: string): Promise<Logged> {
+    const result = await runLogged(this.#context, script);
+    if (result.exitCode === 0) return result;
+    const said = result.stderr.trimEnd().split('\n');
+    throw new CheckFailure(fact, [...said, ...result.log.slice(-20)]);
+  }
+}
+
+/**
+ * Gives `use` a module that is not loaded, and leaves it afterwards as it was before: loaded or not.
+ *
+ * @param name the exercise's name of the module
+ * @throws CheckFailure when it was not handed in, or cannot be unloaded to begin with.
+ */
+export async function withModule(
+  context: CheckContext,
+  setup: ModuleSetup,
+  name: string,
+  use: (module: GuestModule) => Promise<void>,
+): Promise<void> {
+  const path = setup.modules[name];
+  if (path === undefined) throw new CheckFailure(`no module ${name} was handed in`);
+  const module = new GuestModule(context, path);
+  const before = await module.loaded();
+  if (before) await module.remove();
+  try {
+    await use(module);
+  } finally {
+    if (!context.signal.aborted) await restore(context, module, before);
+  }
+}
+
+async function restore({ guest, signal }: CheckContext, module: GuestModule, loaded: boolean): Promise<void> {
+  const there = `[ -d /sys/module/${quoteForShell(module.name)} ]`;
+  await guest.exec(loaded ? `${there} || ${module.insmod}` : `! ${there} || ${module.rmmod}`, { signal });
+}
+
+/** Runs a script in the guest and tells what the kernel logged from its begin to its end. */
+export async function runLogged(
+  { guest, signal, timeouts }: CheckContext,
+  script: string,
+  timeout = timeouts.guestCommand,
+): Promise<Logged> {
+  const mark = `lab-${randomBytes(8).toString('hex')}`;
+  const whole = `echo ${mark} >/dev/kmsg\n(\n${script}\n)\ncode=$?\necho ${mark}\ndmesg\nexit $code`;
+  const { exitCode, stdout, stderr } = await guest.exec(whole, { signal, timeout, blame: 'submission' });
+  const lines = stdout.split('\n');
+  const end = lines.indexOf(mark);
+  const log = lines.slice(end + 1).map((line) => parseKernelLine(line).text);
+  const out = lines.slice(0, end).map((line) => `${line}\n`);
+  return {
+    exitCode,
+    stdout: out.join(''),
+    stderr,
+    log: log.slice(log.lastIndexOf(mark) + 1).filter(Boolean),
+  };
+}
