@@ -7,6 +7,7 @@ import type { UpOptions } from '../src/lab/bring-up.js';
 import type { Lab } from '../src/lab/lab.js';
 import type { PrepareOptions } from '../src/lab/prepare.js';
 import { labNames } from '../src/lab/registry.js';
+import { type Network, OUR_TAP } from '../src/machine/network.js';
 import { loadProfile, profileNames } from '../src/machine/profiles.js';
 
 /** The lab that is meant when none is named. */
@@ -31,7 +32,9 @@ export interface UpFlags extends TreeFlags {
   readonly profile?: string | undefined;
   readonly variant?: string | undefined;
   readonly accel: 'auto' | 'kvm' | 'tcg';
-  readonly port: number;
+  readonly net: 'user' | 'tap';
+  readonly tapDevice?: string | undefined;
+  readonly port?: number | undefined;
   readonly memory: number;
   readonly fresh?: true | undefined;
   readonly qemuPatch: string[];
@@ -97,7 +100,16 @@ export function addMachineOptions(command: Command): Command {
         .choices(['auto', 'kvm', 'tcg'] as const)
         .default('auto' as const),
     )
-    .option('--port <port>', 'host port for SSH (default: QEMU chooses a free one)', portNumber, 0)
+    .addOption(
+      new Option(
+        '--net <network>',
+        "user: QEMU's own; tap: a device of this host, 10.0.2.1 to 10.0.2.100 (needs root)",
+      )
+        .choices(['user', 'tap'] as const)
+        .default('user' as const),
+    )
+    .option('--tap-device <device>', 'with --net tap: a device that an administrator made (needs no root)')
+    .option('--port <port>', 'host port for SSH (default: QEMU chooses a free one)', portNumber)
     .option('--memory <MiB>', 'memory of the guest', mebibytes, 1024)
     .option('--fresh', 'forget what the guest wrote to its disk before')
     .option('-y, --yes', 'install missing host packages without asking')
@@ -125,12 +137,36 @@ export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
     instrumentation: profile.kernelFragments.map((name) => join(packageRoot, 'vm/kernel', name)),
     variant: checkVariant(lab, flags.variant),
     accelerator: flags.accel,
-    sshPort: flags.port,
+    net: networkOf(flags),
     memoryMiB: flags.memory,
     fresh: flags.fresh === true,
     qemuPatches: flags.qemuPatch,
     linuxPatches: flags.linuxPatch,
   };
+}
+
+/** Whether this host's network is to be changed, which takes tools of its own. */
+export function needsTapTools({ net }: UpOptions): boolean {
+  return net.kind === 'tap' && net.ours;
+}
+
+function networkOf({ net, tapDevice, port }: UpFlags): Network {
+  const wrong = (fact: string, next: string) =>
+    new LabError({ code: 'usage/net', blame: 'user', fact, next });
+  if (net === 'user') {
+    if (tapDevice !== undefined)
+      throw wrong('--tap-device has no meaning without --net tap', 'add --net tap');
+    return { kind: 'user', sshPort: port ?? 0 };
+  }
+  if (port !== undefined) {
+    throw wrong(
+      '--port forwards a port to the guest, and a guest on a tap device has an address of its own',
+      'leave --port out: its SSH server is found at 10.0.2.100 port 22',
+    );
+  }
+  return tapDevice === undefined
+    ? { kind: 'tap', device: OUR_TAP, ours: true }
+    : { kind: 'tap', device: tapDevice, ours: false };
 }
 
 /** What the flags mean for source trees and the guest of a lab. */

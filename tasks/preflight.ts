@@ -1,7 +1,7 @@
 import { mkdir, stat, statfs, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { missingTools, packagesOf, TOOLS, type Tool } from '../src/build/tools.js';
+import { missingTools, type Need, packagesOf, TOOLS, type Tool } from '../src/build/tools.js';
 import { LabError } from '../src/errors.js';
 import { installCommand, installPackages } from '../src/host/packages.js';
 import { cacheRoot } from '../src/host/paths.js';
@@ -13,6 +13,8 @@ import { bytes } from './ui/progress.js';
 export interface PreflightOptions {
   /** Consent to install what is missing; `CI` consents as well. */
   readonly yes: boolean;
+  /** The machine is to hang on a tap device of ours. */
+  readonly tap?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -21,31 +23,48 @@ export interface PreflightOptions {
  *
  * @throws LabError `host/missing-tools` with the exact command, `host/no-space`.
  */
-export async function preflight({ yes, signal }: PreflightOptions): Promise<void> {
+export async function preflight({ yes, tap = false, signal }: PreflightOptions): Promise<void> {
   await requireSpace();
-  const stamp = await toolsStamp();
+  const needs: Need[] = tap ? [...ALL_NEEDS] : ALL_NEEDS.filter((need) => need !== 'tap');
+  const stamp = await toolsStamp(needs);
   if (await exists(stamp)) return;
-  const missing = await missingTools(ALL_NEEDS, { timeouts: hostTimeouts(), signal });
-  if (missing.length > 0) await provide(missing, yes || Boolean(process.env.CI), signal);
+  const missing = await missingTools(needs, { timeouts: hostTimeouts(), signal });
+  if (missing.length > 0) await provide(missing, { needs, consent: yes || Boolean(process.env.CI), signal });
   await mkdir(join(cacheRoot(), 'probes'), { recursive: true });
   await writeFile(stamp, '');
 }
 
 /** Everything that any lab may need. */
-export const ALL_NEEDS = ['qemu', 'linux', 'programs', 'image', 'machine', 'sources', 'sandbox'] as const;
+export const ALL_NEEDS = [
+  'qemu',
+  'linux',
+  'programs',
+  'image',
+  'machine',
+  'sources',
+  'sandbox',
+  'tap',
+] as const;
 
-async function provide(missing: readonly Tool[], consent: boolean, signal: AbortSignal): Promise<void> {
+async function provide(
+  missing: readonly Tool[],
+  { needs, consent, signal }: { needs: readonly Need[]; consent: boolean; signal: AbortSignal },
+): Promise<void> {
   if (!consent && !(await ask(missing))) throw missingError(missing);
-  await install(missing, signal);
+  await install(missing, needs, signal);
 }
 
 /** Installs what is missing and looks again: a package that does not hold what we think is our mistake to report. */
-export async function install(missing: readonly Tool[], signal: AbortSignal): Promise<void> {
+export async function install(
+  missing: readonly Tool[],
+  needs: readonly Need[],
+  signal: AbortSignal,
+): Promise<void> {
   const timeouts = hostTimeouts();
   const packages = packagesOf(missing);
   process.stderr.write(`installing ${packages.join(' ')}\n`);
   await installPackages(packages, { timeouts, signal, onLine: () => {} });
-  const still = await missingTools(ALL_NEEDS, { timeouts, signal });
+  const still = await missingTools(needs, { timeouts, signal });
   if (still.length > 0) throw missingError(still);
 }
 
@@ -79,15 +98,16 @@ function missingError(missing: readonly Tool[]): LabError {
 }
 
 /** Named by what could change the answer: the list itself and the host's installed packages. */
-async function toolsStamp(): Promise<string> {
+async function toolsStamp(needs: readonly Need[]): Promise<string> {
   const installed = await stat('/var/lib/dpkg/status').then(
     ({ mtimeMs }) => mtimeMs,
     () => 0,
   );
-  const key = digestJson({ tools: TOOLS.map(({ name, package: p }) => `${name} ${p}`), installed }).slice(
-    0,
-    16,
-  );
+  const key = digestJson({
+    needs: [...needs],
+    tools: TOOLS.map(({ name, package: p }) => `${name} ${p}`),
+    installed,
+  }).slice(0, 16);
   return join(cacheRoot(), 'probes', `tools-${key}`);
 }
 

@@ -3,7 +3,7 @@ import { run } from '../host/run.js';
 import type { Timeouts } from '../timeouts.js';
 
 /** What a tool is needed for. */
-export type Need = 'qemu' | 'linux' | 'programs' | 'image' | 'machine' | 'sources' | 'sandbox';
+export type Need = 'qemu' | 'linux' | 'programs' | 'image' | 'machine' | 'sources' | 'sandbox' | 'tap';
 
 export type ToolCheck =
   | { readonly program: string }
@@ -90,6 +90,9 @@ export const TOOLS: readonly Tool[] = [
   { name: 'unshare', check: { program: 'unshare' }, package: 'util-linux', needed: ['image', 'sandbox'] },
   { name: 'setpriv', check: { program: 'setpriv' }, package: 'util-linux', needed: ['machine', 'sandbox'] },
   { name: 'bubblewrap', check: { program: 'bwrap' }, package: 'bubblewrap', needed: ['sandbox'] },
+  { name: 'ip', check: { program: 'ip' }, package: 'iproute2', needed: ['tap'] },
+  { name: 'nft', check: { program: 'nft' }, package: 'nftables', needed: ['tap'] },
+  { name: 'OpenSSH client', check: { program: 'scp' }, package: 'openssh-client', needed: ['tap'] },
 ];
 
 export interface ProbeContext {

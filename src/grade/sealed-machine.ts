@@ -91,7 +91,7 @@ async function specOf(
     ...{ name, profile, qemu, kernel, disk, devices, withoutCpu },
     accelerator: 'tcg',
     memoryMiB: MEMORY_MIB,
-    sshPort: 0,
+    net: { kind: 'user', sshPort: 0 },
     firmwareFiles: { authorized_keys: authorized, host_key: host.path },
   };
 }

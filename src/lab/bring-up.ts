@@ -10,6 +10,7 @@ import { chooseAccelerator } from '../machine/accelerator.js';
 import { attachMachine } from '../machine/attach.js';
 import { launch } from '../machine/launch.js';
 import type { Machine } from '../machine/machine.js';
+import { type Network, TAP_SSH } from '../machine/network.js';
 import { loadProfile } from '../machine/profiles.js';
 import {
   liveRecord,
@@ -27,6 +28,14 @@ import { deploy, deployDigest } from './deploy.js';
 import { ensureDisk } from './disk.js';
 import { deadGuest } from './health.js';
 import { clientKeys } from './keys.js';
+import {
+  closeDeadNetwork,
+  closeNetwork,
+  giveResolvers,
+  NETWORK_STEP,
+  openNetwork,
+  requireNetwork,
+} from './network.js';
 import { type Prepared, type PrepareOptions, prepare, prepareSteps, variantOf } from './prepare.js';
 import { shutDown } from './take-down.js';
 import { verifyTopology } from './topology.js';
@@ -37,8 +46,7 @@ export interface UpOptions extends PrepareOptions {
   readonly name: string;
   readonly profile: string;
   readonly accelerator: 'auto' | Accelerator;
-  /** 0: QEMU chooses. */
-  readonly sshPort: number;
+  readonly net: Network;
   readonly memoryMiB: number;
   /** Start from the base image, forgetting what the guest wrote before. */
   readonly fresh: boolean;
@@ -50,6 +58,7 @@ export const upSteps = {
   accelerator: 'Accelerator',
   disk: 'Disk',
   launch: 'Start QEMU',
+  network: NETWORK_STEP,
   boot: 'Boot to SSH',
   deploy: 'Deploy',
 } as const;
@@ -78,6 +87,7 @@ export async function bringUp<T>(
 ): Promise<T> {
   const folder = machineFolder(options.name);
   await mkdir(folder, { recursive: true });
+  await requireNetwork(options, context, timeouts);
   const prepared = await prepare(options, context, timeouts);
   await rememberBootable({ qemu: prepared.qemu, kernel: prepared.linux.vmlinux });
   return await withLock(join(folder, 'lock'), { signal: context.signal }, async () => {
@@ -112,7 +122,7 @@ async function makePlan(
     devices: options.lab.devices,
     accelerator,
     memoryMiB: options.memoryMiB,
-    sshPort: options.sshPort,
+    net: { ...options.net },
   });
   const digest = deployDigest(options.lab, variantOf(options), prepared);
   return { options, prepared, accelerator, machineDigest, deployDigest: digest, timeouts };
@@ -136,7 +146,10 @@ async function accelerate(
 async function reuse(plan: Plan, context: StepContext): Promise<Up | undefined> {
   const { options, timeouts } = plan;
   const record = liveRecord(options.name);
-  if (record === undefined) return undefined;
+  if (record === undefined) {
+    await closeDeadNetwork(options.name, timeouts);
+    return undefined;
+  }
   const machine = await attachMachine(record, { timeouts, signal: context.signal });
   const dead = await deadGuest(options.name);
   const made = record.stage === 'running' && record.machineDigest === plan.machineDigest;
@@ -168,10 +181,12 @@ async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promi
   const starting = await recordOf(plan, machine, files);
   await writeRecord(starting);
   try {
+    await openNetwork(machine, options.net, context, timeouts);
     const guest = await runStep(context, 'boot', upSteps.boot, async () => ({
-      value: await whenReady(machine, await loginOf(name, starting.sshPort), timeouts, context.signal),
-      detail: `port ${starting.sshPort}`,
+      value: await whenReady(machine, await loginOf(starting), timeouts, context.signal),
+      detail: `${starting.sshHost} port ${starting.sshPort}`,
     }));
+    if (options.net.kind === 'tap') await giveResolvers(guest);
     await runStep(context, 'deploy', upSteps.deploy, async () => ({
       value: await deploy(guest, options.lab, variantOf(options), prepared, timeouts),
     }));
@@ -181,6 +196,7 @@ async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promi
     return await use({ record, machine, guest, started: true });
   } catch (error) {
     await machine.stop();
+    await closeNetwork(starting, timeouts);
     await removeRecord(name);
     throw error;
   }
@@ -204,7 +220,7 @@ async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): 
     accelerator,
     memoryMiB: options.memoryMiB,
     devices: options.lab.devices,
-    sshPort: options.sshPort,
+    net: options.net,
     firmwareFiles: { authorized_keys: authorized, host_key: host.path },
   };
 }
@@ -221,12 +237,22 @@ async function recordOf(plan: Plan, machine: Machine, files: MachineFiles): Prom
     stage: 'starting',
     pid: machine.pid,
     ...(await processIdentity(machine.pid)),
-    sshPort: await machine.sshPort(),
+    ...(await addressOf(options.net, machine)),
     sockets: files.sockets,
     machineDigest,
     deployDigest: '',
     made: madeOf(prepared),
   };
+}
+
+/** What a record says of the machine's network. */
+async function addressOf(
+  net: Network,
+  machine: Machine,
+): Promise<Pick<MachineRecord, 'sshHost' | 'sshPort' | 'tap'>> {
+  if (net.kind === 'user') return { sshHost: '127.0.0.1', sshPort: await machine.sshPort() };
+  const { device, ours } = net;
+  return { sshHost: TAP_SSH.host, sshPort: TAP_SSH.port, tap: { device, ours } };
 }
 
 /** What a machine is made of, in words: shown by `lab status` and kept in every report. */

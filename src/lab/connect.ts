@@ -22,7 +22,7 @@ const FATAL = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
  * when the guest's kernel has panicked or does so meanwhile.
  */
 export async function withGuest<T>(
-  record: Pick<MachineRecord, 'name' | 'sshPort'>,
+  record: Address,
   timeouts: Timeouts,
   signal: AbortSignal,
   use: (guest: Guest) => Promise<T>,
@@ -33,7 +33,7 @@ export async function withGuest<T>(
   const fatal = guestDeath(record.name, over.signal);
   fatal.catch(() => {}); // the connection reports it
   try {
-    const options = { ...(await loginOf(record.name, record.sshPort)), timeouts, signal, fatal };
+    const options = { ...(await loginOf(record)), timeouts, signal, fatal };
     await using guest = await Guest.connect(options);
     return await use(guest);
   } finally {
@@ -42,12 +42,8 @@ export async function withGuest<T>(
 }
 
 /** Opens an SSH connection to a machine that is up. */
-export async function connectTo(
-  record: Pick<MachineRecord, 'name' | 'sshPort'>,
-  timeouts: Timeouts,
-  signal: AbortSignal,
-): Promise<Guest> {
-  return await Guest.connect({ ...(await loginOf(record.name, record.sshPort)), timeouts, signal });
+export async function connectTo(record: Address, timeouts: Timeouts, signal: AbortSignal): Promise<Guest> {
+  return await Guest.connect({ ...(await loginOf(record)), timeouts, signal });
 }
 
 /**
@@ -89,21 +85,26 @@ export async function whenReady(
 /** How the guest of a machine is reached. */
 export type Login = Pick<ConnectOptions, 'host' | 'port' | 'dial' | 'user' | 'privateKey' | 'hostKey'>;
 
+/** Which machine, and where its SSH server is reached. */
+type Address = Pick<MachineRecord, 'name' | 'sshHost' | 'sshPort'>;
+
 /** The login of a machine that `lab up` has made, or is making. */
-export async function loginOf(name: string, port: number): Promise<Login> {
+export async function loginOf(address: Address): Promise<Login> {
+  const { name, sshHost: host, sshPort: port } = address;
   const dir = machineFolder(name);
   const client = await clientKeys();
-  const host = await loadOrMakeKeyPair(dir, 'host_key');
-  await writeSshConfig(dir, name, port, client.path, host.publicKey);
-  return { host: '127.0.0.1', port, user: 'root', privateKey: client.privateKey, hostKey: host.publicKey };
+  const { publicKey } = await loadOrMakeKeyPair(dir, 'host_key');
+  await writeSshConfig(dir, address, client.path, publicKey);
+  return { host, port, user: 'root', privateKey: client.privateKey, hostKey: publicKey };
 }
 
 /** For OpenSSH's own tools: `ssh -F .lab/machines/<name>/ssh_config <name>`, with the host key checked. */
-async function writeSshConfig(dir: string, name: string, port: number, key: string, hostKey: string) {
+async function writeSshConfig(dir: string, address: Address, key: string, hostKey: string) {
+  const { name, sshHost: host, sshPort: port } = address;
   const known = join(dir, 'known_hosts');
   const config = [
     `Host ${name}`,
-    '  HostName 127.0.0.1',
+    `  HostName ${host}`,
     `  Port ${port}`,
     '  User root',
     `  IdentityFile ${key}`,
@@ -112,7 +113,7 @@ async function writeSshConfig(dir: string, name: string, port: number, key: stri
     '  StrictHostKeyChecking yes',
     '  LogLevel ERROR',
   ];
-  await writeFile(known, `[127.0.0.1]:${port} ${hostKey}\n`);
+  await writeFile(known, `${port === 22 ? host : `[${host}]:${port}`} ${hostKey}\n`);
   await writeFile(join(dir, 'ssh_config'), `${config.join('\n')}\n`);
 }
 

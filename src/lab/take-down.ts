@@ -7,6 +7,7 @@ import { liveRecord, type MachineRecord, machineFolder, removeRecord } from '../
 import type { Timeouts } from '../timeouts.js';
 import { connectTo } from './connect.js';
 import { deadGuest } from './health.js';
+import { closeDeadNetwork, closeNetwork } from './network.js';
 
 /** How a machine ended: by its guest (clean), by QMP, by a signal, or not at all because it was not running. */
 export type TakenDown = 'guest' | 'quit' | 'killed' | 'not running';
@@ -22,6 +23,7 @@ export async function takeDown(
   return await withLock(join(machineFolder(name), 'lock'), { signal: options.signal }, async () => {
     const record = liveRecord(name);
     if (record === undefined) {
+      await closeDeadNetwork(name, options.timeouts);
       await removeRecord(name);
       return 'not running';
     }
@@ -38,17 +40,18 @@ export async function shutDown(
   timeouts: Timeouts,
   signal: AbortSignal,
 ): Promise<'guest' | 'quit' | 'killed'> {
-  if ((await deadGuest(record.name)) !== undefined) return await ended(record, machine.stop());
+  if ((await deadGuest(record.name)) !== undefined) return await ended(record, machine.stop(), timeouts);
   const powerOff = async () => {
     const guest = await connectTo(record, timeouts, signal);
     // The connection ends before the command does: that is what it was asked for.
     await guest.exec('/etc/lab/shutdown off', { timeout: timeouts.guestCommand }).catch(() => {});
   };
-  return await ended(record, machine.stop(powerOff));
+  return await ended(record, machine.stop(powerOff), timeouts);
 }
 
-async function ended<T>(record: MachineRecord, stop: Promise<T>): Promise<T> {
+async function ended<T>(record: MachineRecord, stop: Promise<T>, timeouts: Timeouts): Promise<T> {
   const how = await stop;
+  await closeNetwork(record, timeouts);
   await removeRecord(record.name);
   return how;
 }
@@ -60,6 +63,7 @@ async function force(
   const machine = await attachMachine(record, options).catch(() => undefined); // its monitor may hang: that is why
   const how = await machine?.stop();
   if (how === undefined) killGroup(record.pid);
+  await closeNetwork(record, options.timeouts);
   await removeRecord(record.name);
   return how === 'quit' ? 'quit' : 'killed';
 }

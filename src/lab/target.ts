@@ -7,6 +7,7 @@ import { bringUp, type UpOptions } from './bring-up.js';
 import type { CheckTarget } from './check.js';
 import { withGuest } from './connect.js';
 import type { Lab } from './lab.js';
+import { closeNetwork } from './network.js';
 
 /** What checks look at, and the record of the machine it belongs to. */
 export interface LiveTarget {
@@ -46,6 +47,7 @@ export async function withThrowaway<T>(
     } finally {
       await guest.close();
       await machine.stop();
+      await closeNetwork(record, timeouts);
     }
   });
 }

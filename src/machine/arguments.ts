@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { guestParameters, kernelParameters, netdev } from './network.js';
 import type { MachineFiles, MachineSpec } from './spec.js';
 
 /** The descriptor on which QEMU finds the monitor that its launcher holds. */
@@ -49,10 +50,12 @@ export function kernelCommandLine(spec: MachineSpec): string {
     ...['rw', 'rootfstype=ext4', 'console=ttyS0'],
     // who judges a kernel wants to see all that it says, from the outside
     `loglevel=${spec.sealed === undefined ? 5 : 7}`,
-    ...['lab.ip=10.0.2.15/24', 'lab.gw=10.0.2.2', `lab.hostname=${spec.name}`],
+    ...guestParameters(spec.net),
+    `lab.hostname=${spec.name}`,
     // An emulated APIC timer is calibrated for 0.1 s and then found to be inconsistent.
     ...(spec.accelerator === 'tcg' ? ['nolapic_timer'] : []),
     ...spec.profile.kernelParameters,
+    ...kernelParameters(spec.net),
   ].join(' ');
 }
 
@@ -63,13 +66,13 @@ function acceleration({ accelerator, withoutCpu = [] }: MachineSpec): string[] {
   return ['-accel', accelerator, '-cpu', cpu];
 }
 
-function network({ profile, sshPort, sealed }: MachineSpec): string[] {
+function network({ profile, net, sealed }: MachineSpec): string[] {
   const model = profile.nic === 'e1000' ? 'e1000' : 'virtio-net-pci';
-  const forward = `hostfwd=tcp:127.0.0.1:${sealed?.sshPort ?? sshPort}-:22`;
-  return [
-    ...['-netdev', `user,id=net0,${sealed === undefined ? '' : 'restrict=on,'}${forward}`],
-    ...['-device', `${model},netdev=net0,romfile=`],
-  ];
+  const end =
+    sealed === undefined
+      ? netdev(net)
+      : `user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:${sealed.sshPort}-:22`;
+  return [...['-netdev', end], ...['-device', `${model},netdev=net0,romfile=`]];
 }
 
 function disk({ profile, disk }: MachineSpec): string[] {

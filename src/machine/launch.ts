@@ -101,16 +101,8 @@ async function lastLines(log: string): Promise<string[]> {
 
 function startFailure(spec: MachineSpec, exit: QemuExit, files: MachineFiles): LabError {
   const { lines } = exit;
-  const taken = lines.some((line) => line.includes('Could not set up host forwarding rule'));
-  if (taken) {
-    return new LabError({
-      code: 'machine/port-taken',
-      blame: 'user',
-      fact: `port ${spec.sshPort} of 127.0.0.1 cannot be forwarded to the guest: it is taken, or not allowed`,
-      evidence: lines,
-      next: `see who has it with: ss -ltnp 'sport = :${spec.sshPort}'; or leave --port out and QEMU chooses a free one`,
-    });
-  }
+  const network = networkFailure(spec, lines);
+  if (network !== undefined) return network;
   const missing = missingDevice(exit, 'user');
   if (missing !== undefined) return missing;
   return new LabError({
@@ -120,4 +112,28 @@ function startFailure(spec: MachineSpec, exit: QemuExit, files: MachineFiles): L
     evidence: lines.join('') === '' ? ['(it printed nothing)'] : lines,
     next: `run the saved command by hand: ${join(files.dir, 'qemu.sh')}`,
   });
+}
+
+/** What QEMU's last words say about the host's side of the network; undefined when that is not the matter. */
+function networkFailure({ net }: MachineSpec, evidence: readonly string[]): LabError | undefined {
+  const said = (words: string) => evidence.some((line) => line.includes(words));
+  if (net.kind === 'user' && said('Could not set up host forwarding rule')) {
+    return new LabError({
+      code: 'machine/port-taken',
+      blame: 'user',
+      fact: `port ${net.sshPort} of 127.0.0.1 cannot be forwarded to the guest: it is taken, or not allowed`,
+      evidence,
+      next: `see who has it with: ss -ltnp 'sport = :${net.sshPort}'; or leave --port out and QEMU chooses a free one`,
+    });
+  }
+  if (net.kind === 'tap' && said('could not configure /dev/net/tun')) {
+    return new LabError({
+      code: 'machine/tap',
+      blame: 'user',
+      fact: `QEMU cannot open the tap device ${net.device}: another process has it, or it is not allowed`,
+      evidence,
+      next: 'see what it is with: ip -d link; or use --net user',
+    });
+  }
+  return undefined;
 }

@@ -18,7 +18,11 @@ const schema = z.object({
   /** Start of the process in clock ticks since boot, and the boot: together they make the pid unmistakable. */
   startTime: z.string(),
   bootId: z.string(),
+  /** Where the guest's SSH server is reached from this host. */
+  sshHost: z.string().default('127.0.0.1'),
   sshPort: z.number().int().positive(),
+  /** Present when the machine hangs on a tap device; `ours`: what we set up on the host is to be undone. */
+  tap: z.object({ device: z.string(), ours: z.boolean() }).optional(),
   sockets: z.string(),
   /** Digest of everything that a restart is needed for. */
   machineDigest: z.string(),

@@ -1,3 +1,5 @@
+import type { Network } from './network.js';
+
 /** Where the root disk hangs and which NIC the guest has; the PCI addresses of added devices follow from it. */
 export interface Topology {
   readonly disk: 'ide' | 'virtio';
@@ -42,15 +44,14 @@ export interface MachineSpec {
   readonly memoryMiB: number;
   /** The lab's own `-device` arguments, e.g. `my_rng`. */
   readonly devices: readonly string[];
-  /** Host port forwarded to the guest's port 22; 0 lets QEMU choose one. */
-  readonly sshPort: number;
+  readonly net: Network;
   /** `fw_cfg` items: name below `opt/lab/` → host file. */
   readonly firmwareFiles: Readonly<Record<string, string>>;
   /** Present for a machine that runs code nobody trusts. */
   readonly sealed?: Sealed;
 }
 
-/** A machine without sockets on the host: what belongs to it comes through inherited descriptors and given files. */
+/** A machine in user mode, without sockets on the host: what belongs to it comes through inherited descriptors and given files. */
 export interface Sealed {
   /** Command put before QEMU's own. */
   readonly wrap: readonly string[];

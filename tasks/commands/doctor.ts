@@ -34,7 +34,7 @@ async function doctor(flags: Flags, signal: AbortSignal): Promise<void> {
   const look = () => missingTools(ALL_NEEDS, { timeouts, signal });
   let missing = await look();
   if (missing.length > 0 && flags.fix === true) {
-    await install(missing, signal);
+    await install(missing, ALL_NEEDS, signal);
     missing = await look();
   }
   const tools = TOOLS.map(({ name, package: holder }): Finding => {

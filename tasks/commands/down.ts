@@ -25,7 +25,9 @@ interface Flags {
 async function down(name: string | undefined, flags: Flags, signal: AbortSignal): Promise<void> {
   const { takeDown } = await import('../../src/lab/take-down.js');
   const { hostTimeouts } = await import('../host.js');
+  const { tidyNetworks } = await import('../tidy.js');
   const names = await machinesMeant(name, flags);
+  await tidyNetworks();
   const results: { name: string; how: string }[] = [];
   for (const machine of names) {
     const options = { force: flags.force === true, timeouts: hostTimeouts(), signal };

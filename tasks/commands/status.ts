@@ -14,6 +14,8 @@ export function addStatus(program: Command, _signal: AbortSignal): void {
 async function status(name: string | undefined, json: boolean): Promise<void> {
   const { runningMachine, runningMachines } = await import('../target.js');
   const { describeMachine, machineJson } = await import('../ui/machine.js');
+  const { tidyNetworks } = await import('../tidy.js');
+  await tidyNetworks();
   const records = name === undefined ? runningMachines() : [runningMachine(name)];
   if (json) process.stdout.write(`${JSON.stringify(records.map(machineJson), null, 2)}\n`);
   else if (records.length === 0)

@@ -1,5 +1,12 @@
 import type { Command } from '@commander-js/extra-typings';
-import { addMachineOptions, addSourceOptions, labArgument, type UpFlags, upOptions } from '../options.js';
+import {
+  addMachineOptions,
+  addSourceOptions,
+  labArgument,
+  needsTapTools,
+  type UpFlags,
+  upOptions,
+} from '../options.js';
 
 /** `lab up`: from nothing to a running machine with the lab deployed. */
 export function addUp(program: Command, signal: AbortSignal): void {
@@ -27,7 +34,8 @@ Examples:
   lab up my-rng --profile fast --timing
   lab up --variant built-in --name builtin
   lab up --qemu ~/src/qemu-8.2.0-rc2.tar.xz --linux ~/src/linux-6.6.4
-  lab up --qemu-patch mine.patch`;
+  lab up --qemu-patch mine.patch
+  sudo -E lab up --net tap`;
 
 async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
@@ -37,7 +45,7 @@ async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortS
   const { withDisplay } = await import('../ui/display.js');
   const lab = await loadLab(name);
   const options = upOptions(lab, flags);
-  await preflight({ yes: flags.yes === true, signal });
+  await preflight({ yes: flags.yes === true, tap: needsTapTools(options), signal });
   const display = { steps: upSteps, signal, timing: flags.timing === true };
   const result = await withDisplay(display, (context) =>
     bringUp(options, context, hostTimeouts(), async ({ record, machine, guest, started }) => {

@@ -1,4 +1,5 @@
 import { join, relative } from 'node:path';
+import { tapAddresses } from '../../src/machine/network.js';
 import { type MachineRecord, machineFolder } from '../../src/machine/record.js';
 
 export interface DescribeOptions {
@@ -16,6 +17,7 @@ export function describeMachine(record: MachineRecord, { json, started }: Descri
     ...Object.entries(record.made)
       .filter(([name]) => !name.endsWith('digest'))
       .map(([name, value]) => `  ${name.padEnd(8)}${value}`),
+    ...(record.tap === undefined ? [] : [`  ${'network'.padEnd(8)}${tapText(record.tap)}`]),
     `  ${'ssh'.padEnd(8)}${sshCommand(record)}`,
     `  ${'console'.padEnd(8)}${shown(join(machineFolder(record.name), 'console.log'))}`,
     '',
@@ -29,7 +31,7 @@ export function machineJson(record: MachineRecord) {
   const dir = machineFolder(record.name);
   return {
     ...record,
-    ssh: { host: '127.0.0.1', port: record.sshPort, user: 'root', config: join(dir, 'ssh_config') },
+    ssh: { host: record.sshHost, port: record.sshPort, user: 'root', config: join(dir, 'ssh_config') },
     files: {
       dir,
       console: join(dir, 'console.log'),
@@ -37,6 +39,12 @@ export function machineJson(record: MachineRecord) {
       command: join(dir, 'qemu.sh'),
     },
   };
+}
+
+function tapText({ device, ours }: NonNullable<MachineRecord['tap']>): string {
+  const { host, guest, prefix } = tapAddresses;
+  const undone = ours ? 'NAT, undone by `lab down`' : 'as its administrator made it';
+  return `tap ${device}: host ${host}/${prefix}, guest ${guest}; ${undone}`;
 }
 
 function sshCommand({ name }: MachineRecord): string {

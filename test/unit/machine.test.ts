@@ -16,7 +16,7 @@ function spec(profile: string, more: Partial<MachineSpec> = {}): MachineSpec {
     accelerator: 'tcg',
     memoryMiB: 1024,
     devices: ['my_rng'],
-    sshPort: 0,
+    net: { kind: 'user', sshPort: 0 },
     firmwareFiles: { host_key: '/state/m/host_key' },
     ...more,
   };
@@ -58,9 +58,9 @@ describe('qemuArguments', () => {
   });
 
   test('forwards the asked port of the loopback address only', () => {
-    expect(values(qemuArguments(spec('course', { sshPort: 1022 }), files), '-netdev')).toEqual([
-      'user,id=net0,hostfwd=tcp:127.0.0.1:1022-:22',
-    ]);
+    expect(
+      values(qemuArguments(spec('course', { net: { kind: 'user', sshPort: 1022 } }), files), '-netdev'),
+    ).toEqual(['user,id=net0,hostfwd=tcp:127.0.0.1:1022-:22']);
   });
 
   test('doubles commas in paths', () => {
