@@ -9,6 +9,7 @@ import type { PrepareOptions } from '../src/lab/prepare.js';
 import { labNames } from '../src/lab/registry.js';
 import { type Network, OUR_TAP } from '../src/machine/network.js';
 import { loadProfile, profileNames } from '../src/machine/profiles.js';
+import type { Profile } from '../src/machine/spec.js';
 
 /** The lab that is meant when none is named. */
 export const DEFAULT_LAB = 'my-rng';
@@ -30,6 +31,7 @@ export interface TreeFlags {
 export interface UpFlags extends TreeFlags {
   readonly name?: string | undefined;
   readonly profile?: string | undefined;
+  readonly kernel: PrepareOptions['kernel'];
   readonly variant?: string | undefined;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly net: 'user' | 'tap';
@@ -46,6 +48,14 @@ export interface UpFlags extends TreeFlags {
 /** Adds what decides which sources are used and what is built from them. */
 export function addSourceOptions(command: Command): Command {
   return addTreeOptions(command)
+    .addOption(
+      new Option(
+        '--kernel <kernel>',
+        "built: from source; distro: Debian's own, without any building (nothing may change it)",
+      )
+        .choices(['built', 'distro'] as const)
+        .default('built' as const),
+    )
     .addOption(new Option('--variant <name>', "how the lab's kernel is built (default: the lab's first)"))
     .option(
       '--qemu-patch <file>',
@@ -126,16 +136,19 @@ export function labArgument(): Argument<string, string> {
 /**
  * What the flags mean for a lab.
  *
- * @throws LabError `usage/variant`.
+ * @throws LabError `usage/variant`, `usage/kernel`.
  */
 export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
   const profile = loadProfile(flags.profile ?? lab.profile);
+  const variant = checkVariant(lab, flags.variant);
+  if (flags.kernel === 'distro') checkDistro(lab, flags, profile, variant);
   return {
     ...treeOptions(lab, flags),
+    kernel: flags.kernel,
     name: flags.name ?? lab.name,
     profile: profile.name,
     instrumentation: profile.kernelFragments.map((name) => join(packageRoot, 'vm/kernel', name)),
-    variant: checkVariant(lab, flags.variant),
+    variant,
     accelerator: flags.accel,
     net: networkOf(flags),
     memoryMiB: flags.memory,
@@ -178,6 +191,7 @@ export function treeOptions(lab: Lab, flags: TreeFlags): PrepareOptions {
     variant: Object.keys(lab.variants)[0] ?? '',
     qemu: { ...path(flags.qemu), ...version(flags.qemuVersion) },
     linux: { ...path(flags.linux), ...version(flags.linuxVersion) },
+    kernel: 'built',
     kernelConfig: flags.kernelConfig,
     instrumentation: [],
     guest: flags.guest,
@@ -200,6 +214,31 @@ function checkVariant(lab: Lab, asked: string | undefined): string {
     fact: `the lab ${lab.name} has no variant ${variant}`,
     evidence: Object.entries(lab.variants).map(([name, { summary }]) => `${name}: ${summary}`),
     next: near === undefined ? 'choose one of these' : `did you mean --variant ${near}?`,
+  });
+}
+
+/** Debian's kernel is taken as it is: whatever would change the kernel contradicts it. */
+function checkDistro(lab: Lab, flags: UpFlags, profile: Profile, variant: string): void {
+  const { contributions = [], fragments = [] } = lab.variants[variant] ?? {};
+  const against = [
+    ...(flags.linux === undefined ? [] : ['--linux builds a kernel from a tree']),
+    ...(flags.linuxVersion === undefined ? [] : ['--linux-version builds a kernel of that release']),
+    ...(flags.linuxPatch.length === 0 ? [] : ['--linux-patch changes the kernel']),
+    ...(flags.kernelConfig === 'lab' ? [] : ['--kernel-config configures a kernel']),
+    ...(contributions.length + fragments.length === 0
+      ? []
+      : [`--variant ${variant} makes the lab's driver a part of the kernel`]),
+    ...(profile.kernelFragments.length === 0
+      ? []
+      : [`--profile ${profile.name} needs a kernel of its own: ${profile.summary}`]),
+  ];
+  if (against.length === 0) return;
+  throw new LabError({
+    code: 'usage/kernel',
+    blame: 'user',
+    fact: "--kernel distro takes Debian's kernel as it is, and something else was asked for as well",
+    evidence: against,
+    next: 'leave one of them out',
   });
 }
 

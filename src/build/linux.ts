@@ -18,6 +18,7 @@ import {
   mergeKconfig,
   parseKconfig,
 } from './kconfig.js';
+import type { Kernel } from './kernel.js';
 import { describeContributions } from './tree.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import {
@@ -41,24 +42,9 @@ export interface LinuxRequest {
   readonly contributions: readonly Contribution[];
 }
 
-/** A kernel as built; nothing outside of `dir` is needed to boot it or to build modules for it. */
-export interface Linux {
-  readonly version: string;
+/** A kernel as built. */
+export interface Linux extends Kernel {
   readonly bzImage: string;
-  /** ELF, with symbols and without debug information; QEMU starts it by PVH. */
-  readonly vmlinux: string;
-  readonly config: string;
-  /** What `uname -r` says. */
-  readonly release: string;
-  /** Holds `lib/modules/<release>/`, ready to be copied to the root of a guest. */
-  readonly modules: string;
-  /** A tree against which modules are built: `make -C <kbuild> M=<folder> modules`. */
-  readonly kbuild: string;
-  /** What the compiler warned of in contributed files. */
-  readonly warnings: readonly Diagnostic[];
-  readonly digest: string;
-  readonly dir: string;
-  readonly fresh: boolean;
 }
 
 /** Changes when this file builds something else from the same inputs. */
@@ -149,6 +135,7 @@ async function describe(
     release: (await readFile(join(dir, 'release'), 'utf8')).trim(),
     modules: join(dir, 'modules'),
     kbuild: join(dir, 'kbuild'),
+    needsInitrd: false,
     warnings: await readWarnings(dir),
   };
 }

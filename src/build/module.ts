@@ -6,12 +6,12 @@ import { run } from '../host/run.js';
 import { digestFile, getOrMake, type Json } from '../host/store.js';
 import { type Compilation, compile } from './compile.js';
 import type { Diagnostic } from './diagnostics.js';
-import type { Linux } from './linux.js';
+import type { Kernel } from './kernel.js';
 import { keepWarnings, readWarnings } from './warnings.js';
 import type { BuildContext } from './worktree.js';
 
 export interface ModuleRequest {
-  readonly linux: Pick<Linux, 'kbuild' | 'release' | 'digest'>;
+  readonly linux: Pick<Kernel, 'kbuild' | 'release' | 'digest'>;
   /** Host folder with the sources and a `Kbuild` or `Makefile` that names the module in `obj-m`. */
   readonly dir: string;
   /** Name of the module: `my_rng` for `my_rng.ko`. */

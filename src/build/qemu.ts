@@ -28,20 +28,24 @@ export interface QemuRequest {
   readonly flags?: readonly string[];
 }
 
-/** QEMU as built, with all the firmware it needs: nothing outside of `dir` but the host's shared libraries. */
-export interface Qemu {
+/** The programs of QEMU that a machine needs, whoever made them. */
+export interface QemuPrograms {
   readonly version: string;
   /** qemu-system-x86_64. */
   readonly binary: string;
   /** qemu-img. */
   readonly img: string;
-  /** Folders for `-L`, in order. */
+  /** Folders for `-L`, in order; none when QEMU finds its firmware by itself. */
   readonly dataDirs: readonly string[];
+  readonly digest: string;
+  readonly fresh: boolean;
+}
+
+/** QEMU as built, with all the firmware it needs: nothing outside of `dir` but the host's shared libraries. */
+export interface Qemu extends QemuPrograms {
   /** What the compiler warned of in contributed files. */
   readonly warnings: readonly Diagnostic[];
-  readonly digest: string;
   readonly dir: string;
-  readonly fresh: boolean;
 }
 
 /** Changes when this file builds something else from the same inputs. */

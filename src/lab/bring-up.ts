@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { buildInitrd, type Initrd } from '../build/initrd.js';
 import { runStep, type StepContext } from '../events.js';
 import type { Guest } from '../guest/guest.js';
 import { loadOrMakeKeyPair } from '../guest/keys.js';
@@ -36,7 +37,14 @@ import {
   openNetwork,
   requireNetwork,
 } from './network.js';
-import { type Prepared, type PrepareOptions, prepare, prepareSteps, variantOf } from './prepare.js';
+import {
+  type Prepared,
+  type PrepareOptions,
+  prepare,
+  prepareSteps,
+  prepareStepsFor,
+  variantOf,
+} from './prepare.js';
 import { shutDown } from './take-down.js';
 import { verifyTopology } from './topology.js';
 
@@ -52,9 +60,10 @@ export interface UpOptions extends PrepareOptions {
   readonly fresh: boolean;
 }
 
-/** The steps of `bringUp`, for a display that lists them before they start. */
-export const upSteps = {
+/** The steps of `bringUp`; which of them run depends on the options, see `upStepsFor`. */
+const upSteps = {
   ...prepareSteps,
+  initrd: 'Initial RAM disk',
   accelerator: 'Accelerator',
   disk: 'Disk',
   launch: 'Start QEMU',
@@ -62,6 +71,18 @@ export const upSteps = {
   boot: 'Boot to SSH',
   deploy: 'Deploy',
 } as const;
+
+/** The steps that `bringUp` takes with these options, for a display that lists them before they start. */
+export function upStepsFor(options: UpOptions): Readonly<Record<string, string>> {
+  const { initrd, accelerator, disk, launch, network, boot, deploy } = upSteps;
+  return {
+    ...prepareStepsFor(options),
+    ...(options.kernel === 'distro' ? { initrd } : {}),
+    ...{ accelerator, disk, launch },
+    ...(options.net.kind === 'tap' ? { network } : {}),
+    ...{ boot, deploy },
+  };
+}
 
 /** A machine that is up; whoever holds it releases it (it lives on) or disposes of it (it ends). */
 export interface Up {
@@ -101,6 +122,7 @@ export async function bringUp<T>(
 interface Plan {
   readonly options: UpOptions;
   readonly prepared: Prepared;
+  readonly initrd: Initrd | undefined;
   readonly accelerator: Accelerator;
   readonly machineDigest: string;
   readonly deployDigest: string;
@@ -113,10 +135,12 @@ async function makePlan(
   context: StepContext,
   timeouts: Timeouts,
 ): Promise<Plan> {
+  const initrd = await initrdFor(options, prepared, context, timeouts);
   const accelerator = await accelerate(options, prepared, context, timeouts);
   const machineDigest = digestJson({
     qemu: prepared.qemu.digest,
     linux: prepared.linux.digest,
+    initrd: initrd?.digest ?? null,
     image: prepared.image.digest,
     profile: digestJson({ ...loadProfile(options.profile) }),
     devices: options.lab.devices,
@@ -125,7 +149,21 @@ async function makePlan(
     net: { ...options.net },
   });
   const digest = deployDigest(options.lab, variantOf(options), prepared);
-  return { options, prepared, accelerator, machineDigest, deployDigest: digest, timeouts };
+  return { options, prepared, initrd, accelerator, machineDigest, deployDigest: digest, timeouts };
+}
+
+/** Only a kernel with its drivers as modules needs one. */
+async function initrdFor(
+  { profile }: UpOptions,
+  { linux }: Prepared,
+  context: StepContext,
+  timeouts: Timeouts,
+): Promise<Initrd | undefined> {
+  if (!linux.needsInitrd) return undefined;
+  return await runStep(context, 'initrd', upSteps.initrd, async (step) => {
+    const value = await buildInitrd({ kernel: linux, topology: loadProfile(profile) }, { step, timeouts });
+    return { value, outcome: value.fresh ? 'done' : 'cached' };
+  });
 }
 
 async function accelerate(
@@ -203,7 +241,7 @@ async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promi
 }
 
 async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): Promise<MachineSpec> {
-  const { options, prepared, accelerator } = plan;
+  const { options, prepared, initrd, accelerator } = plan;
   const client = await clientKeys();
   const host = await loadOrMakeKeyPair(files.dir, 'host_key');
   const authorized = join(files.dir, 'authorized_keys');
@@ -216,6 +254,7 @@ async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): 
     profile: loadProfile(options.profile),
     qemu: prepared.qemu,
     kernel: prepared.linux.vmlinux,
+    ...(initrd === undefined ? {} : { initrd: initrd.path }),
     disk,
     accelerator,
     memoryMiB: options.memoryMiB,
@@ -257,11 +296,9 @@ async function addressOf(
 
 /** What a machine is made of, in words: shown by `lab status` and kept in every report. */
 export function madeOf({ sources, qemu, linux, image }: Prepared): Record<string, string> {
-  const origin = ({ origin, wanted, version }: Prepared['sources']['qemu']) =>
-    `${origin.kind} ${origin.detail}${wanted === version ? '' : ` (the exercise names ${wanted})`}`;
   return {
-    qemu: `${qemu.version}, ${origin(sources.qemu)}`,
-    linux: `${linux.release}, ${origin(sources.linux)}`,
+    qemu: `${qemu.version}, ${sources.qemu.detail}`,
+    linux: `${linux.release}, ${sources.linux.detail}`,
     guest: `${image.distro} ${image.version}`,
     'qemu source digest': sources.qemu.digest,
     'linux source digest': sources.linux.digest,

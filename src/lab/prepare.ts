@@ -1,8 +1,11 @@
 import type { Contribution } from '../build/contribution.js';
-import { buildLinux, type Linux } from '../build/linux.js';
+import { distroLinux, fetchDistroLinux } from '../build/distro-linux.js';
+import type { Kernel } from '../build/kernel.js';
+import { buildLinux } from '../build/linux.js';
 import { buildModule, type KernelModule } from '../build/module.js';
 import { buildProgram, type Program } from '../build/programs.js';
-import { buildQemu, type Qemu } from '../build/qemu.js';
+import { buildQemu, type QemuPrograms } from '../build/qemu.js';
+import { systemQemu } from '../build/system-qemu.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import { type GuestImage, resolveImage } from '../image/resolve.js';
 import { resolveSource } from '../sources/resolve.js';
@@ -22,6 +25,8 @@ export interface PrepareOptions {
   readonly variant: string;
   readonly qemu: SourceChoice;
   readonly linux: SourceChoice;
+  /** `built`: from source, as the exercise names it; `distro`: Debian's own package. */
+  readonly kernel: 'built' | 'distro';
   readonly kernelConfig: 'lab' | 'defconfig';
   /** Host paths of fragments that change how the kernel is compiled; the machine profile names them. */
   readonly instrumentation: readonly string[];
@@ -35,25 +40,55 @@ export interface PrepareOptions {
   readonly refresh: boolean;
 }
 
+/** What a part of the machine was made from, for status and reports. */
+export interface Origin {
+  /** Where it came from, and which version the exercise names if that is another one. */
+  readonly detail: string;
+  /** Of the source tree, or of the packages. */
+  readonly digest: string;
+}
+
 /** All artifacts of a lab. */
 export interface Prepared {
-  readonly sources: { readonly qemu: ResolvedSource; readonly linux: ResolvedSource };
-  readonly qemu: Qemu;
-  readonly linux: Linux;
+  readonly sources: { readonly qemu: Origin; readonly linux: Origin };
+  readonly qemu: QemuPrograms;
+  readonly linux: Kernel;
   readonly image: GuestImage;
   readonly modules: Readonly<Record<string, KernelModule>>;
   readonly programs: Readonly<Record<string, Program>>;
 }
 
-/** The steps of `prepare`, for a display that lists them before they start. */
+/** The steps of `prepare`; which of them run depends on the options, see `prepareStepsFor`. */
 export const prepareSteps = {
   qemuSource: 'QEMU source',
+  systemQemu: "The system's QEMU",
   linuxSource: 'Linux source',
+  linuxPackages: "Debian's kernel packages",
   qemu: 'Build QEMU',
   linux: 'Build Linux',
+  distroLinux: "Unpack Debian's kernel",
   programs: 'Build modules and guest programs',
   image: 'Guest image',
 } as const;
+
+type StepId = keyof typeof prepareSteps;
+
+/** The steps that `prepare` takes with these options, for a display that lists them before they start. */
+export function prepareStepsFor(options: PrepareOptions): Readonly<Record<string, string>> {
+  const without: StepId[] = [
+    ...(usesSystemQemu(options) ? (['qemuSource', 'qemu'] as const) : (['systemQemu'] as const)),
+    ...(options.kernel === 'distro'
+      ? (['linuxSource', 'linux'] as const)
+      : (['linuxPackages', 'distroLinux'] as const)),
+  ];
+  return Object.fromEntries(Object.entries(prepareSteps).filter(([id]) => !without.includes(id as StepId)));
+}
+
+/** Whether the QEMU of this host will do: the lab adds nothing to QEMU, and nobody asked for another one. */
+export function usesSystemQemu({ lab, qemu, qemuPatches }: PrepareOptions): boolean {
+  const asked = qemu.path !== undefined || qemu.version !== undefined || qemuPatches.length > 0;
+  return !asked && lab.qemu.length === 0 && lab.devices.length === 0;
+}
 
 /**
  * Sources, QEMU, Linux, modules, programs and guest image of a lab: from the cache or made now, in parallel as far
@@ -66,7 +101,7 @@ export async function prepare(
 ): Promise<Prepared> {
   const stop = new AbortController();
   const inner = { ...context, signal: AbortSignal.any([context.signal, stop.signal]) };
-  const work = start(options, inner, timeouts);
+  const work = start(options, { context: inner, timeouts });
   try {
     return await joined(work);
   } catch (error) {
@@ -77,73 +112,119 @@ export async function prepare(
   }
 }
 
-type Work = ReturnType<typeof start>;
+interface Work {
+  readonly qemu: Promise<Made<QemuPrograms>>;
+  readonly linux: Promise<Made<Kernel>>;
+  readonly image: Promise<GuestImage>;
+  readonly extras: Promise<Extras>;
+}
 
-function start(options: PrepareOptions, context: StepContext, timeouts: Timeouts) {
-  const variant = variantOf(options);
-  const step = <T extends { readonly fresh: boolean }>(
-    id: keyof typeof prepareSteps,
-    body: (step: Step) => Promise<T>,
-    detail: (value: T) => string,
-  ) =>
-    runStep(context, id, prepareSteps[id], async (s) => {
-      const value = await body(s);
-      return { value, outcome: value.fresh ? 'done' : 'cached', detail: detail(value) } as const;
-    });
-  const source = (project: 'qemu' | 'linux') =>
+interface Made<T> {
+  readonly made: T;
+  readonly origin: Origin;
+}
+
+interface Running {
+  readonly context: StepContext;
+  readonly timeouts: Timeouts;
+}
+
+function start(options: PrepareOptions, running: Running): Work {
+  const qemu = usesSystemQemu(options) ? findQemu(running) : makeQemu(options, running);
+  const linux = options.kernel === 'distro' ? unpackLinux(options, running) : makeLinux(options, running);
+  const { guest: prefer, alpineMirrors, refresh } = options;
+  const image = qemu.then(({ made: { img } }) =>
     step(
-      `${project}Source`,
-      (s) => resolveSource(sourceRequest(project, options), { step: s, timeouts }),
-      sourceDetail,
-    );
-  const qemuSource = source('qemu');
-  const linuxSource = source('linux');
-  const qemu = qemuSource.then((resolved) =>
-    step(
-      'qemu',
-      (s) => buildQemu(qemuRequest(resolved, options), { step: s, timeouts }),
-      ({ version }) => version,
-    ),
-  );
-  const linux = linuxSource.then((resolved) =>
-    step(
-      'linux',
-      (s) => buildLinux(linuxRequest(resolved, options, variant), { step: s, timeouts }),
-      ({ release }) => release,
-    ),
-  );
-  const image = qemu.then(({ img }) =>
-    step(
+      running,
       'image',
-      (s) =>
-        resolveImage(
-          {
-            prefer: options.guest,
-            alpineMirrors: options.alpineMirrors,
-            qemuImg: img,
-            refresh: options.refresh,
-          },
-          { step: s, timeouts },
-        ),
+      (c) => resolveImage({ prefer, alpineMirrors, qemuImg: img, refresh }, c),
       ({ distro, version }) => `${distro} ${version}`,
     ),
   );
-  const extras = linux.then((built) =>
-    step('programs', (s) => buildExtras(options.lab, variant, built, { step: s, timeouts }), extrasDetail),
+  const extras = linux.then(({ made }) =>
+    step(running, 'programs', (c) => buildExtras(options.lab, variantOf(options), made, c), extrasDetail),
   );
-  return { qemuSource, linuxSource, qemu, linux, image, extras };
+  return { qemu, linux, image, extras };
+}
+
+/** Runs a step whose result says whether it was made now, with the context that builds want. */
+async function step<T extends { readonly fresh: boolean }>(
+  { context, timeouts }: Running,
+  id: StepId,
+  body: (context: { readonly step: Step; readonly timeouts: Timeouts }) => Promise<T>,
+  detail: (value: T) => string,
+): Promise<T> {
+  return await runStep(context, id, prepareSteps[id], async (s) => {
+    const value = await body({ step: s, timeouts });
+    return { value, outcome: value.fresh ? 'done' : 'cached', detail: detail(value) };
+  });
+}
+
+async function findQemu({ context, timeouts }: Running): Promise<Made<QemuPrograms>> {
+  return await runStep(context, 'systemQemu', prepareSteps.systemQemu, async (s) => {
+    const made = await systemQemu({ step: s, timeouts });
+    const detail = `system: ${made.origin}`;
+    return { value: { made, origin: { detail, digest: made.digest } }, detail };
+  });
+}
+
+async function makeQemu(options: PrepareOptions, running: Running): Promise<Made<QemuPrograms>> {
+  const source = await sourceOf('qemu', options, running);
+  const build = (c: Parameters<typeof buildQemu>[1]) => buildQemu(qemuRequest(source, options), c);
+  const made = await step(running, 'qemu', build, ({ version }) => version);
+  return { made, origin: originOf(source) };
+}
+
+async function unpackLinux({ lab, refresh }: PrepareOptions, running: Running): Promise<Made<Kernel>> {
+  const packages = await step(
+    running,
+    'linuxPackages',
+    (c) => fetchDistroLinux({ refresh }, c),
+    ({ origin }) => origin,
+  );
+  const made = await step(
+    running,
+    'distroLinux',
+    (c) => distroLinux({ packages, modules: lab.kernelModules }, c),
+    ({ release }) => release,
+  );
+  return { made, origin: { detail: `debian: ${packages.origin}`, digest: packages.digest } };
+}
+
+async function makeLinux(options: PrepareOptions, running: Running): Promise<Made<Kernel>> {
+  const source = await sourceOf('linux', options, running);
+  const made = await step(
+    running,
+    'linux',
+    (c) => buildLinux(linuxRequest(source, options, variantOf(options)), c),
+    ({ release }) => release,
+  );
+  return { made, origin: originOf(source) };
+}
+
+async function sourceOf(
+  project: 'qemu' | 'linux',
+  options: PrepareOptions,
+  running: Running,
+): Promise<ResolvedSource> {
+  return await step(
+    running,
+    `${project}Source`,
+    (c) => resolveSource(sourceRequest(project, options), c),
+    sourceDetail,
+  );
+}
+
+function originOf(source: ResolvedSource): Origin {
+  const { origin, wanted, version, digest } = source;
+  const differs = wanted === version ? '' : ` (the exercise names ${wanted})`;
+  return { detail: `${origin.kind}: ${origin.detail}${differs}`, digest };
 }
 
 async function joined(work: Work): Promise<Prepared> {
-  const [qemuSource, linuxSource, qemu, linux, image, extras] = await Promise.all([
-    work.qemuSource,
-    work.linuxSource,
-    work.qemu,
-    work.linux,
-    work.image,
-    work.extras,
-  ]);
-  return { sources: { qemu: qemuSource, linux: linuxSource }, qemu, linux, image, ...extras };
+  const [qemu, linux, image, extras] = await Promise.all([work.qemu, work.linux, work.image, work.extras]);
+  const sources = { qemu: qemu.origin, linux: linux.origin };
+  return { sources, qemu: qemu.made, linux: linux.made, image, ...extras };
 }
 
 /** The chosen variant; the caller has checked that it exists. */
@@ -195,7 +276,7 @@ interface Extras extends Pick<Prepared, 'modules' | 'programs'> {
 async function buildExtras(
   lab: Lab,
   variant: KernelVariant,
-  linux: Linux,
+  linux: Kernel,
   context: { step: Step; timeouts: Timeouts },
 ): Promise<Extras> {
   const modules: Record<string, KernelModule> = {};

@@ -27,6 +27,7 @@ export function qemuArguments(spec: MachineSpec, files: MachineFiles): string[] 
     ...spec.qemu.dataDirs.flatMap((dir) => ['-L', dir]),
     ...(spec.profile.bios === undefined ? [] : ['-bios', spec.profile.bios]),
     ...['-kernel', spec.kernel, '-append', kernelCommandLine(spec)],
+    ...(spec.initrd === undefined ? [] : ['-initrd', spec.initrd]),
     ...['-vga', spec.profile.vga],
     ...network(spec),
     ...disk(spec),

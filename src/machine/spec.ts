@@ -36,6 +36,8 @@ export interface MachineSpec {
   readonly profile: Profile;
   readonly qemu: QemuInstallation;
   readonly kernel: string;
+  /** Initial RAM disk of a kernel that has the drivers of its root device as modules. */
+  readonly initrd?: string;
   /** qcow2 overlay that the guest writes to. */
   readonly disk: string;
   readonly accelerator: Accelerator;

@@ -63,33 +63,51 @@ export async function downloadClosure(wanted: Closure, dir: string, context: Apt
   return await withArchive(context, async (archive) => {
     const index = await archive.open('stable');
     const names = await closureOf(wanted, async (level) => {
-      const flags = [
-        '--no-recommends',
-        '--no-suggests',
-        '--no-conflicts',
-        '--no-breaks',
-        '--no-replaces',
-        '--no-enhances',
-      ];
-      return (await ask(index, ['depends', ...flags, ...level], context)).stdout;
+      return (await ask(index, ['depends', ...ONLY_DEPENDS, ...level], context)).stdout;
     });
-    const versions = await versionsOf(index, names, context);
-    const found = names.map((name) => {
-      const version = versions.get(name)?.[0]?.version;
-      if (version === undefined) throw noPackage(name, [`${index.suites.join(', ')}: not there`]);
-      return { name, version, index };
-    });
-    return await downloadFound(found, dir, context);
+    return await downloadFound(await newestOf(index, names, context), dir, context);
   });
 }
 
-interface Archive {
+/** Flags of `apt-cache depends`. */
+const ONLY_DEPENDS = [
+  '--no-recommends',
+  '--no-suggests',
+  '--no-conflicts',
+  '--no-breaks',
+  '--no-replaces',
+  '--no-enhances',
+];
+
+/** What a package of the index depends on, each with its alternatives. */
+export async function dependsOf(index: AptIndex, name: string, context: AptContext): Promise<string[][]> {
+  return parseDepends((await ask(index, ['depends', ...ONLY_DEPENDS, name], context)).stdout);
+}
+
+/** The newest version of each of these packages in one index. */
+export async function newestOf(
+  index: AptIndex,
+  names: readonly string[],
+  context: AptContext,
+): Promise<Found[]> {
+  const versions = await versionsOf(index, names, context);
+  return names.map((name) => {
+    const version = versions.get(name)?.[0]?.version;
+    if (version === undefined) throw noPackage(name, [`${index.suites.join(', ')}: not there`]);
+    return { name, version, index };
+  });
+}
+
+export interface Archive {
   readonly system: AptSystem;
   open(group: string): Promise<AptIndex>;
 }
 
 /** Runs `body`, and once more with fresh indexes when the archive does not have what the index names. */
-async function withArchive<T>(context: AptContext, body: (archive: Archive) => Promise<T>): Promise<T> {
+export async function withArchive<T>(
+  context: AptContext,
+  body: (archive: Archive) => Promise<T>,
+): Promise<T> {
   const system = await readAptSystem();
   try {
     return await body(archiveOf(system, false, context));
@@ -112,7 +130,7 @@ function archiveOf(system: AptSystem, refresh: boolean, context: AptContext): Ar
   };
 }
 
-interface Found {
+export interface Found {
   readonly name: string;
   readonly version: string;
   readonly index: AptIndex;
@@ -131,7 +149,7 @@ async function find(archive: Archive, wanted: DebWanted, context: AptContext): P
   throw noPackage(minVersion === undefined ? name : `${name} of version ${minVersion} or newer`, seen);
 }
 
-function noPackage(what: string, seen: readonly string[]): LabError {
+export function noPackage(what: string, seen: readonly string[]): LabError {
   return new LabError({
     code: 'sources/no-package',
     blame: 'host',
@@ -141,7 +159,11 @@ function noPackage(what: string, seen: readonly string[]): LabError {
   });
 }
 
-async function downloadFound(found: readonly Found[], dir: string, context: AptContext): Promise<Deb[]> {
+export async function downloadFound(
+  found: readonly Found[],
+  dir: string,
+  context: AptContext,
+): Promise<Deb[]> {
   const files = new Map<string, { path: string; sha256: string }>();
   for (const index of new Set(found.map((one) => one.index))) {
     const packages = found.filter((one) => one.index === index).map((one) => `${one.name}=${one.version}`);

@@ -83,10 +83,10 @@ async function withMachine(
   if (record !== undefined) return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, use);
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');
-  const { upSteps } = await import('../../src/lab/bring-up.js');
+  const { upStepsFor } = await import('../../src/lab/bring-up.js');
   await preflight({ yes: flags.yes === true, tap: needsTapTools(options), signal });
   const throwaway = { ...options, name: flags.name ?? `${lab.name}-test` };
-  const display = { steps: upSteps, signal, timing: flags.timing === true };
+  const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   return await withDisplay(display, (context, finish) =>
     withThrowaway(throwaway, context, timeouts, async (live) => {
       await finish();

@@ -39,14 +39,14 @@ Examples:
 
 async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
-  const { bringUp, upSteps } = await import('../../src/lab/bring-up.js');
+  const { bringUp, upStepsFor } = await import('../../src/lab/bring-up.js');
   const { preflight } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const { withDisplay } = await import('../ui/display.js');
   const lab = await loadLab(name);
   const options = upOptions(lab, flags);
   await preflight({ yes: flags.yes === true, tap: needsTapTools(options), signal });
-  const display = { steps: upSteps, signal, timing: flags.timing === true };
+  const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   const result = await withDisplay(display, (context) =>
     bringUp(options, context, hostTimeouts(), async ({ record, machine, guest, started }) => {
       await guest.close();
