@@ -29,6 +29,8 @@ export function qemuArguments(spec: MachineSpec, files: MachineFiles): string[] 
     ...['-kernel', spec.kernel, '-append', kernelCommandLine(spec)],
     ...(spec.initrd === undefined ? [] : ['-initrd', spec.initrd]),
     ...['-vga', spec.profile.vga],
+    // As with a real keyboard, the next byte comes a millisecond later: port 0x60 may be read twice until then.
+    ...['-global', 'i8042.kbd-throttle=on'],
     ...network(spec),
     ...disk(spec),
     ...spec.profile.before.flatMap((device) => ['-device', device]),

@@ -36,6 +36,7 @@ describe('qemuArguments', () => {
       'my_rng',
     ]);
     expect(values(args, '-vga')).toEqual(['std']);
+    expect(values(args, '-global')).toEqual(['i8042.kbd-throttle=on']);
   });
 
   test('moved: one PCI device comes before the lab’s', () => {
