@@ -2,6 +2,7 @@ import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
 import { helloChecks } from './checks/hello.js';
 import { ioctlChecks } from './checks/ioctl.js';
 import { kernelLogCheck } from './checks/kernel-log.js';
+import { keyboardChecks } from './checks/keyboard.js';
 
 /** All checks of the exercise; `lab test` runs them on our modules, the grading on those of a student. */
 export function kernelModulesChecks(setup: ModuleSetup): LineCheck[] {
@@ -10,5 +11,7 @@ export function kernelModulesChecks(setup: ModuleSetup): LineCheck[] {
     kernelLogCheck('hello', 'hello'),
     ...ioctlChecks(setup),
     kernelLogCheck('ioctl-test', 'ioctl_test'),
+    ...keyboardChecks(setup),
+    kernelLogCheck('keyboard', 'keyboard'),
   ];
 }

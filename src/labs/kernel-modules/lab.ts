@@ -6,14 +6,16 @@ import { kernelModulesChecks } from './checks.js';
 
 const folder = join(packageRoot, 'patches/kernel-modules');
 
+/** Folders of the modules, by the name of the `.ko`: the exercise's `keyboard` cannot be that of a file, see its Kbuild. */
+const folders = { hello: 'hello', ioctl_test: 'ioctl_test', lab_keyboard: 'keyboard' };
+const modules = Object.keys(folders);
+const programs = ['ioctl-probe', 'keyboard-reader', 'keyboard-probe'];
+
 /** Where `lab up` puts our own modules and programs. */
 const deployed: ModuleSetup = {
-  modules: { hello: '/opt/lab/hello.ko', ioctl_test: '/opt/lab/ioctl_test.ko' },
-  programs: { 'ioctl-probe': '/usr/local/bin/ioctl-probe' },
+  modules: Object.fromEntries(Object.entries(folders).map(([ko, name]) => [name, `/opt/lab/${ko}.ko`])),
+  programs: Object.fromEntries(programs.map((name) => [name, `/usr/local/bin/${name}`])),
 };
-
-const names = ['hello', 'ioctl_test'];
-const programs = ['ioctl-probe'];
 
 export const lab = defineLab({
   name: 'kernel-modules',
@@ -25,15 +27,15 @@ export const lab = defineLab({
   variants: {
     module: { summary: 'loadable modules', contributions: [], fragments: [], modules: true },
   },
-  modules: Object.fromEntries(names.map((name) => [name, join(folder, name)])),
+  modules: Object.fromEntries(Object.entries(folders).map(([ko, name]) => [ko, join(folder, name)])),
   kernelModules: [],
   programs: Object.fromEntries(programs.map((name) => [name, join(folder, 'guest', `${name}.c`)])),
   files: [
-    ...names.map((name) => ({ from: { module: name }, to: `/opt/lab/${name}.ko`, mode: 0o644 })),
+    ...modules.map((name) => ({ from: { module: name }, to: `/opt/lab/${name}.ko`, mode: 0o644 })),
     ...programs.map((name) => ({ from: { program: name }, to: `/usr/local/bin/${name}`, mode: 0o755 })),
   ],
-  undeploy: names.map((name) => `if [ -d /sys/module/${name} ]; then rmmod ${name}; fi`),
-  deploy: names.map((name) => `insmod /opt/lab/${name}.ko`),
+  undeploy: modules.map((name) => `if [ -d /sys/module/${name} ]; then rmmod ${name}; fi`),
+  deploy: modules.map((name) => `insmod /opt/lab/${name}.ko`),
   deployBuiltIn: [],
   checks: kernelModulesChecks(deployed),
 });

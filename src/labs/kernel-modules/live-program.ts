@@ -2,6 +2,9 @@ import type { GuestProcess } from '../../guest/process.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import { openWait, type Wait } from '../../waits.js';
 
+/** Milliseconds in which a program ends once its input has ended. */
+const ENDS = 3000;
+
 /** A program that runs in the guest while a check goes on; its lines are kept, and can be waited for. */
 export class LiveProgram implements AsyncDisposable {
   readonly lines: string[] = [];
@@ -72,7 +75,12 @@ export class LiveProgram implements AsyncDisposable {
     this.#process.stdin.write(`${line}\n`);
   }
 
+  /** Lets it end by itself, so that its files are closed; kills it when it does not. */
   async [Symbol.asyncDispose](): Promise<void> {
+    const { signal, timeouts } = this.#context;
+    this.#process.stdin.end();
+    const ended = this.#process.wait({ signal, timeout: ENDS * timeouts.scale });
+    await ended.catch(() => {}); // whatever keeps it, the check has its verdict
     await this.#process[Symbol.asyncDispose]();
   }
 

@@ -1,0 +1,201 @@
+import { quoteForShell } from '../../guest/command.js';
+import { type CheckContext, CheckFailure } from '../../lab/check.js';
+import type { ModuleSetup } from '../../lab/module-checks.js';
+import { explain, type Form, formOf } from './code-forms.js';
+import { bytesOf, eventsOf, type KeyboardEvent, parseKeyboardEvent } from './keyboard-events.js';
+import { LiveProgram } from './live-program.js';
+import { codesOf, type Stroke } from './scan-codes.js';
+
+/** Milliseconds from a key on the host to its code at a reader, at most; it takes a few. */
+const ARRIVES = 4000;
+/** Bytes sent without waiting. QEMU's keyboard holds 16 and drops what does not fit. */
+const BURST = 12;
+
+/**
+ * Readers of the keyboard that run side by side in the guest, and the keys that the host presses for them. The input
+ * layer's own reader is always among them: by its events it is known that the keyboard works for everybody else, and
+ * when the guest has taken what was sent.
+ */
+export class Readers implements AsyncDisposable {
+  readonly #context: CheckContext;
+  readonly #program: LiveProgram;
+  readonly #inputLayer: number;
+  readonly #events: KeyboardEvent[] = [];
+  readonly #sent: Stroke[] = [];
+  #parsed = 0;
+
+  /**
+   * @param places arguments of keyboard-probe; reader i is the i-th of them
+   * @throws CheckFailure when one of them does not open.
+   */
+  static async start(context: CheckContext, setup: ModuleSetup, places: readonly string[]): Promise<Readers> {
+    const input = `evdev:${await inputDevice(context)}`;
+    const words = [...places, input].map(quoteForShell).join(' ');
+    const program = await LiveProgram.start(context, `${setup.programs['keyboard-probe']} ${words}`);
+    const readers = new Readers(context, program, places.length);
+    try {
+      await readers.#opened();
+      return readers;
+    } catch (error) {
+      await program[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  private constructor(context: CheckContext, program: LiveProgram, inputLayer: number) {
+    this.#context = context;
+    this.#program = program;
+    this.#inputLayer = inputLayer;
+  }
+
+  /** Everything that the probe has reported so far. */
+  get events(): readonly KeyboardEvent[] {
+    for (; this.#parsed < this.#program.lines.length; this.#parsed += 1) {
+      this.#events.push(parseKeyboardEvent(this.#program.lines[this.#parsed] ?? ''));
+    }
+    return this.#events;
+  }
+
+  /**
+   * Presses and releases keys.
+   *
+   * @param burst bytes sent at once; 1: each stroke waits until the guest has taken the one before
+   * @throws CheckFailure when the input layer does not get them: the keyboard does not work for others.
+   */
+  async press(strokes: readonly Stroke[], burst: number = BURST): Promise<void> {
+    for (const group of groups(strokes, burst)) {
+      await send(this.#context, group);
+      this.#sent.push(...group);
+      await this.#inputLayerHas(this.#sent);
+    }
+  }
+
+  /**
+   * Waits until a reader has got the codes of exactly these strokes since it was opened.
+   *
+   * @throws CheckFailure telling what it got instead.
+   */
+  async expect(index: number, strokes: readonly Stroke[], who: string): Promise<Form> {
+    const expected = codesOf(strokes);
+    const received = () => bytesOf(this.events, index);
+    try {
+      return await this.#program.until(`the codes for ${who}`, ARRIVES, () => formOf(received(), expected));
+    } catch (error) {
+      if (!(error instanceof CheckFailure)) throw error;
+      const { evidence, hint } = explain(received(), expected);
+      const { said } = this.#endOf(index);
+      throw new CheckFailure(
+        `${who} did not get the codes of the keys that were pressed`,
+        [...evidence, ...said],
+        hint,
+      );
+    }
+  }
+
+  /** What the process of a reader did within a time in which nothing happened. */
+  async window(index: number, ms: number): Promise<{ state: string; ticks: number; switches: number }> {
+    const before = eventsOf(this.events, 'window', index).length;
+    this.#program.say(`window ${ms}`);
+    return await this.#program.until('a look at the reader', ms + ARRIVES, () =>
+      eventsOf(this.events, 'window', index).at(before),
+    );
+  }
+
+  /** Lets the readers of the kind `late` begin. */
+  go(): void {
+    this.#program.say('go');
+  }
+
+  /** Waits until a reader was told of this error. */
+  async expectError(index: number, error: string): Promise<void> {
+    await this.#program.until(`${error} for reader ${index}`, ARRIVES, () =>
+      eventsOf(this.events, 'error', index).find((e) => e.error === error),
+    );
+  }
+
+  /** Waits until `found` gives something for all events. */
+  async until<T>(what: string, found: (events: readonly KeyboardEvent[]) => T | undefined): Promise<T> {
+    return await this.#program.until(what, ARRIVES, () => found(this.events));
+  }
+
+  /** Ends all readers; their files are closed afterwards. */
+  async finish(): Promise<void> {
+    await this.#program.finish();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#program[Symbol.asyncDispose]();
+  }
+
+  async #opened(): Promise<void> {
+    const indexes = Array.from({ length: this.#inputLayer + 1 }, (_, i) => i);
+    await this.#program.until('all readers', ARRIVES, () => {
+      const failed = this.events.find((e) => e.event === 'error');
+      if (failed?.event === 'error') {
+        throw new CheckFailure(`reader ${failed.reader}: ${failed.call} failed with ${failed.error}`);
+      }
+      return indexes.every((i) => eventsOf(this.events, 'opened', i).length > 0) || undefined;
+    });
+  }
+
+  async #inputLayerHas(strokes: readonly Stroke[]): Promise<void> {
+    const expected = strokes.map(({ key, down }) => `${key.event}${down ? '+' : '-'}`).join(' ');
+    const got = () =>
+      eventsOf(this.events, 'key', this.#inputLayer)
+        .filter(({ value }) => value !== REPEATED)
+        .map(({ code, value }) => `${code}${value === 1 ? '+' : '-'}`)
+        .join(' ');
+    try {
+      await this.#program.until(
+        'the keys at the input layer',
+        ARRIVES,
+        () => got() === expected || undefined,
+      );
+    } catch (error) {
+      if (!(error instanceof CheckFailure)) throw error;
+      const evidence = [`expected: ${expected.slice(-300)}`, `got:      ${got().slice(-300)}`];
+      const hint = 'a shared handler must not take bytes that the keyboard driver has not seen yet';
+      throw new CheckFailure('the keyboard does not work for others: /dev/input lacks keys', evidence, hint);
+    }
+  }
+
+  #endOf(index: number): { said: string[] } {
+    const errors = eventsOf(this.events, 'error', index).map(({ call, error }) => `${call}: ${error}`);
+    const ended = eventsOf(this.events, 'ended', index).map(
+      () => 'the reader got end of file: read() did not wait',
+    );
+    return { said: [...errors.slice(0, 5), ...ended] };
+  }
+}
+
+/** Presses and releases keys at once, with nobody waiting for them. */
+export async function send({ machine, signal }: CheckContext, strokes: readonly Stroke[]): Promise<void> {
+  const events = strokes.map(({ key, down }) => ({
+    type: 'key' as const,
+    data: { down, key: { type: 'qcode' as const, data: key.name } },
+  }));
+  await machine.monitor.execute('input-send-event', { events }, { signal });
+}
+
+/** Value of an event by which the kernel repeats a key that is held. */
+const REPEATED = 2;
+
+/** The node of the keyboard in the guest's input layer. */
+async function inputDevice({ guest, signal }: CheckContext): Promise<string> {
+  const { stdout } = await guest.exec(['cat', '/proc/bus/input/devices'], { signal, check: true });
+  const keyboard = stdout.split('\n\n').find((block) => /Name="AT .*keyboard"/.test(block));
+  const handler = /Handlers=.*\b(event\d+)/.exec(keyboard ?? '')?.[1];
+  if (handler !== undefined) return `/dev/input/${handler}`;
+  throw new CheckFailure('the guest has no keyboard', stdout.split('\n'));
+}
+
+/** Groups of strokes with at most `bytes` bytes each, but at least one stroke. */
+function groups(strokes: readonly Stroke[], bytes: number): Stroke[][] {
+  const all: Stroke[][] = [];
+  for (const stroke of strokes) {
+    const last = all.at(-1);
+    if (last === undefined || codesOf([...last, stroke]).length > bytes) all.push([stroke]);
+    else last.push(stroke);
+  }
+  return all;
+}
