@@ -234,9 +234,19 @@ async function start<T>(plan: Plan, context: StepContext, use: (up: Up) => Promi
     return await use({ record, machine, guest, started: true });
   } catch (error) {
     await machine.stop();
-    await closeNetwork(starting, timeouts);
-    await removeRecord(name);
+    await forget(starting, context, timeouts);
     throw error;
+  }
+}
+
+/** After a failure, whose error is the one to be seen: what cannot be undone now stays on record for the next command. */
+async function forget(record: MachineRecord, context: StepContext, timeouts: Timeouts): Promise<void> {
+  try {
+    await closeNetwork(record, timeouts);
+    await removeRecord(record.name);
+  } catch (error) {
+    const text = `${(error as Error).message}; the next \`lab down ${record.name}\` tries again`;
+    context.emit({ type: 'note', step: 'network', text });
   }
 }
 

@@ -4,7 +4,7 @@ import { LabError } from '../errors.js';
 import { runStep, type StepContext } from '../events.js';
 import type { Guest } from '../guest/guest.js';
 import type { Machine } from '../machine/machine.js';
-import type { Network } from '../machine/network.js';
+import { type Network, tapAddresses } from '../machine/network.js';
 import {
   liveRecord,
   type MachineRecord,
@@ -40,10 +40,11 @@ export async function openNetwork(
     if (!net.ours)
       return { value: undefined, detail: `${net.device}, made by an administrator: left as it is` };
     const { done, obstacles } = await openTap(machine, { timeouts, signal: step.signal });
+    step.note(`until the machine goes, this host has: ${done}`);
     for (const obstacle of obstacles) {
       step.note(`${obstacle}, and is left alone: packets of the guest may not get past it`);
     }
-    return { value: undefined, detail: done };
+    return { value: undefined, detail: `${tapAddresses.host} to ${tapAddresses.guest}` };
   });
 }
 
@@ -64,10 +65,10 @@ export async function closeDeadNetwork(name: string, timeouts: Timeouts): Promis
   await removeRecord(name);
 }
 
-/** `closeDeadNetwork` for all machines. What cannot be undone is returned as errors. */
-export async function closeDeadNetworks(timeouts: Timeouts): Promise<LabError[]> {
+/** `closeDeadNetwork` for all machines but those named. What cannot be undone is returned as errors. */
+export async function closeDeadNetworks(timeouts: Timeouts, except: readonly string[]): Promise<LabError[]> {
   const failed: LabError[] = [];
-  for (const name of recordedMachines()) {
+  for (const name of recordedMachines().filter((recorded) => !except.includes(recorded))) {
     await closeDeadNetwork(name, timeouts).catch((error) => {
       if (!(error instanceof LabError)) throw error;
       failed.push(error);

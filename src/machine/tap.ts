@@ -34,7 +34,7 @@ export async function openTap(owner: TapOwner, context: ToolContext): Promise<Op
   await ipBatch([`address add ${host}/${prefix} dev ${OUR_TAP}`, `link set dev ${OUR_TAP} up`], context);
   const { stdout } = await nft(['-j', 'list', 'chains'], context);
   const forward = before === '0' ? 'ip_forward 0 → 1' : 'ip_forward is 1 already';
-  const done = `${OUR_TAP} ${host}/${prefix}; NAT for ${subnet} in the nft table ${OUR_TAP}; ${forward}`;
+  const done = `device ${OUR_TAP} with ${host}/${prefix}, NAT for ${subnet} in the nft table ${OUR_TAP}, ${forward}`;
   return { done, obstacles: foreignDrops(JSON.parse(stdout)) };
 }
 

@@ -27,7 +27,7 @@ async function down(name: string | undefined, flags: Flags, signal: AbortSignal)
   const { hostTimeouts } = await import('../host.js');
   const { tidyNetworks } = await import('../tidy.js');
   const names = await machinesMeant(name, flags);
-  await tidyNetworks();
+  await tidyNetworks({ except: names });
   const results: { name: string; how: string }[] = [];
   for (const machine of names) {
     const options = { force: flags.force === true, timeouts: hostTimeouts(), signal };

@@ -25,14 +25,18 @@ export interface Cli {
 /**
  * `./lab` with a state folder of its own, which is taken down and removed after the tests of the file. The cache is
  * the user's: nothing is built twice.
+ *
+ * @param wrap gives a command that is put before `./lab`.
  */
-export function useCli(): Cli {
+export function useCli(wrap: () => readonly string[] = () => []): Cli {
   let state = '';
-  const start = (...args: string[]) =>
-    spawn(join(root, 'lab'), args, {
+  const start = (...args: string[]) => {
+    const [program = '', ...rest] = [...wrap(), join(root, 'lab'), ...args];
+    return spawn(program, rest, {
       env: { ...process.env, LAB_STATE: state, CI: 'true' },
       stdio: ['pipe', 'pipe', 'pipe'],
     });
+  };
   const lab = async (...args: string[]) => await finished(start(...args));
   beforeAll(async () => {
     state = await mkdtemp(join(tmpdir(), 'lab-vm-'));
