@@ -158,11 +158,6 @@ export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
   };
 }
 
-/** Whether this host's network is to be changed, which takes tools of its own. */
-export function needsTapTools({ net }: UpOptions): boolean {
-  return net.kind === 'tap' && net.ours;
-}
-
 function networkOf({ net, tapDevice, port }: UpFlags): Network {
   const wrong = (fact: string, next: string) =>
     new LabError({ code: 'usage/net', blame: 'user', fact, next });

@@ -13,8 +13,8 @@ import { bytes } from './ui/progress.js';
 export interface PreflightOptions {
   /** Consent to install what is missing; `CI` consents as well. */
   readonly yes: boolean;
-  /** The machine is to hang on a tap device of ours. */
-  readonly tap?: boolean;
+  /** What is wanted of the host: see `needsOf`. */
+  readonly needs: readonly Need[];
   readonly signal: AbortSignal;
 }
 
@@ -23,9 +23,8 @@ export interface PreflightOptions {
  *
  * @throws LabError `host/missing-tools` with the exact command, `host/no-space`.
  */
-export async function preflight({ yes, tap = false, signal }: PreflightOptions): Promise<void> {
-  await requireSpace();
-  const needs: Need[] = tap ? [...ALL_NEEDS] : ALL_NEEDS.filter((need) => need !== 'tap');
+export async function preflight({ yes, needs, signal }: PreflightOptions): Promise<void> {
+  await requireSpace(needs);
   const stamp = await toolsStamp(needs);
   if (await exists(stamp)) return;
   const missing = await missingTools(needs, { timeouts: hostTimeouts(), signal });
@@ -33,18 +32,6 @@ export async function preflight({ yes, tap = false, signal }: PreflightOptions):
   await mkdir(join(cacheRoot(), 'probes'), { recursive: true });
   await writeFile(stamp, '');
 }
-
-/** Everything that any lab may need. */
-export const ALL_NEEDS = [
-  'qemu',
-  'linux',
-  'programs',
-  'image',
-  'machine',
-  'sources',
-  'sandbox',
-  'tap',
-] as const;
 
 async function provide(
   missing: readonly Tool[],
@@ -113,11 +100,14 @@ async function toolsStamp(needs: readonly Need[]): Promise<string> {
 
 /** Bytes that sources, work trees and artifacts of one QEMU and one Linux take, and what a later build needs. */
 const FIRST_BUILD = 6 * 1024 ** 3;
+/** The same for packages, a guest image and its disk alone. */
+const FIRST_WITHOUT_BUILD = 2 * 1024 ** 3;
 const LATER_BUILD = 512 * 1024 ** 2;
 
-async function requireSpace(): Promise<void> {
+async function requireSpace(needs: readonly Need[]): Promise<void> {
   await mkdir(cacheRoot(), { recursive: true });
-  const needed = (await exists(join(cacheRoot(), 'work'))) ? LATER_BUILD : FIRST_BUILD;
+  const first = needs.includes('qemu') || needs.includes('linux') ? FIRST_BUILD : FIRST_WITHOUT_BUILD;
+  const needed = (await exists(join(cacheRoot(), 'work'))) ? LATER_BUILD : first;
   const { bavail, bsize } = await statfs(cacheRoot());
   if (bavail * bsize >= needed) return;
   throw new LabError({

@@ -34,10 +34,10 @@ export async function fetchDistroLinux(
   { refresh }: { readonly refresh: boolean },
   context: BuildContext,
 ): Promise<DistroPackages> {
-  const folder = join(cacheRoot(), 'downloads/debian-kernel');
-  const memory = join(folder, 'kernel.json');
-  const known = refresh ? undefined : await recall(memory);
-  if (known !== undefined) return described(known, false);
+  const known = refresh ? undefined : await recallDistroLinux();
+  if (known !== undefined) return known;
+  const folder = downloads();
+  const memory = join(folder, MEMORY);
   return await withLock(`${folder}.lock`, { signal: context.step.signal }, async () => {
     const debs = await downloadKernel(folder, context);
     await writeFile(`${memory}.part`, `${JSON.stringify(debs, null, 1)}\n`);
@@ -46,14 +46,21 @@ export async function fetchDistroLinux(
   });
 }
 
-async function recall(memory: string): Promise<KernelDebs | undefined> {
+/** The kernel that was downloaded last; undefined when there is none. */
+export async function recallDistroLinux(): Promise<DistroPackages | undefined> {
   try {
-    const debs = JSON.parse(await readFile(memory, 'utf8')) as KernelDebs;
+    const debs = JSON.parse(await readFile(join(downloads(), MEMORY), 'utf8')) as KernelDebs;
     await Promise.all(filesOf(debs).map(({ path }) => lstat(path)));
-    return debs;
+    return described(debs, false);
   } catch {
     return undefined; // never asked, or pruned
   }
+}
+
+const MEMORY = 'kernel.json';
+
+function downloads(): string {
+  return join(cacheRoot(), 'downloads/debian-kernel');
 }
 
 function described(debs: KernelDebs, fresh: boolean): DistroPackages {

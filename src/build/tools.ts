@@ -3,7 +3,21 @@ import { run } from '../host/run.js';
 import type { Timeouts } from '../timeouts.js';
 
 /** What a tool is needed for. */
-export type Need = 'qemu' | 'linux' | 'programs' | 'image' | 'machine' | 'sources' | 'sandbox' | 'tap';
+export const NEEDS = [
+  'qemu',
+  'system-qemu',
+  'linux',
+  'distro-linux',
+  'modules',
+  'programs',
+  'image',
+  'machine',
+  'sources',
+  'sandbox',
+  'tap',
+] as const;
+
+export type Need = (typeof NEEDS)[number];
 
 export type ToolCheck =
   | { readonly program: string }
@@ -31,14 +45,19 @@ export const TOOLS: readonly Tool[] = [
     name: 'C compiler',
     check: { program: 'gcc' },
     package: 'build-essential',
-    needed: ['qemu', 'linux', 'programs'],
+    needed: ['qemu', 'linux', 'modules', 'programs'],
   },
-  { name: 'make', check: { program: 'make' }, package: 'build-essential', needed: ['qemu', 'linux'] },
+  {
+    name: 'make',
+    check: { program: 'make' },
+    package: 'build-essential',
+    needed: ['qemu', 'linux', 'modules'],
+  },
   {
     name: 'linker',
     check: { program: 'ld' },
     package: 'build-essential',
-    needed: ['qemu', 'linux', 'programs'],
+    needed: ['qemu', 'linux', 'modules', 'programs'],
   },
   {
     name: 'C library headers',
@@ -83,8 +102,22 @@ export const TOOLS: readonly Tool[] = [
   { name: 'libelf', check: { header: 'gelf.h' }, package: 'libelf-dev', needed: ['linux'] },
   { name: 'OpenSSL headers', check: { header: 'openssl/evp.h' }, package: 'libssl-dev', needed: ['linux'] },
   { name: 'lz4', check: { program: 'lz4' }, package: 'lz4', needed: ['linux'] },
-  { name: 'kmod', check: { program: 'modinfo' }, package: 'kmod', needed: ['linux'] },
-  { name: 'xz', check: { program: 'xz' }, package: 'xz-utils', needed: ['sources'] },
+  { name: 'kmod', check: { program: 'modinfo' }, package: 'kmod', needed: ['linux', 'modules'] },
+  {
+    name: 'QEMU for x86',
+    check: { program: 'qemu-system-x86_64' },
+    package: 'qemu-system-x86',
+    needed: ['system-qemu'],
+  },
+  { name: 'qemu-img', check: { program: 'qemu-img' }, package: 'qemu-utils', needed: ['system-qemu'] },
+  {
+    name: 'libelf of objtool',
+    check: { file: '/usr/lib/x86_64-linux-gnu/libelf.so.1' },
+    package: 'libelf1',
+    needed: ['distro-linux'],
+  },
+  { name: 'zstd', check: { program: 'zstd' }, package: 'zstd', needed: ['distro-linux'] },
+  { name: 'xz', check: { program: 'xz' }, package: 'xz-utils', needed: ['sources', 'distro-linux'] },
   { name: 'dpkg-source', check: { program: 'dpkg-source' }, package: 'dpkg-dev', needed: ['sources'] },
   { name: 'mke2fs', check: { program: 'mke2fs' }, package: 'e2fsprogs', needed: ['image'] },
   { name: 'unshare', check: { program: 'unshare' }, package: 'util-linux', needed: ['image', 'sandbox'] },

@@ -8,7 +8,8 @@ import { type Origin, type SourceRequest, wantedVersion } from './source.js';
 
 /** One place that `resolveSource` would try. */
 interface PlannedPlace {
-  readonly kind: Origin['kind'];
+  /** `system`: what is installed on this host is used as it is. */
+  readonly kind: Origin['kind'] | 'system';
   readonly detail: string;
   /** Known before the download for all but a path. */
   readonly version: string | undefined;

@@ -27,14 +27,14 @@ interface Finding {
 }
 
 async function doctor(flags: Flags, signal: AbortSignal): Promise<void> {
-  const { missingTools, TOOLS } = await import('../../src/build/tools.js');
-  const { ALL_NEEDS, install } = await import('../preflight.js');
+  const { missingTools, NEEDS, TOOLS } = await import('../../src/build/tools.js');
+  const { install } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const timeouts = hostTimeouts();
-  const look = () => missingTools(ALL_NEEDS, { timeouts, signal });
+  const look = () => missingTools(NEEDS, { timeouts, signal });
   let missing = await look();
   if (missing.length > 0 && flags.fix === true) {
-    await install(missing, ALL_NEEDS, signal);
+    await install(missing, NEEDS, signal);
     missing = await look();
   }
   const tools = TOOLS.map(({ name, package: holder }): Finding => {

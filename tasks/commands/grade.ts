@@ -112,6 +112,7 @@ export async function withBench<T>(
   signal: AbortSignal,
   use: (with_: WithBench) => Promise<T>,
 ): Promise<T> {
+  const { needsOf } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const { withDisplay } = await import('../ui/display.js');
@@ -123,11 +124,12 @@ export async function withBench<T>(
       '--no-sandbox: the code of the submissions runs as you. Marks of this run do not count.\n',
     );
   }
-  await preflight({ yes: flags.yes === true, signal });
+  const options = treeOptions(grading.lab, flags);
+  await preflight({ yes: flags.yes === true, needs: [...needsOf(options), 'sandbox'], signal });
   const timeouts = hostTimeouts();
   const steps = { ...grading.steps, ...gradeSteps };
   return await withDisplay({ steps, signal, timing: flags.timing === true }, async (context) => {
-    const bench = await grading.open(treeOptions(grading.lab, flags), context, timeouts);
+    const bench = await grading.open(options, context, timeouts);
     const note: WithBench['note'] = (submission, done, total) =>
       context.emit({ type: 'note', step: 'grade', text: `${done}/${total} ${oneLineOf(submission)}` });
     return await use({ bench, context, timeouts, note });

@@ -25,17 +25,13 @@ export function addSources(program: Command, signal: AbortSignal): void {
 
 async function sources(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
-  const { sourceRequest } = await import('../../src/lab/prepare.js');
-  const { planSource } = await import('../../src/sources/plan.js');
+  const { planSources } = await import('../../src/lab/plan.js');
   const { hostTimeouts } = await import('../host.js');
   const lab = await loadLab(name);
-  const options = upOptions(lab, { ...flags, profile: 'course', accel: 'auto', port: 0, memory: 1024 });
+  const options = upOptions(lab, { ...flags, accel: 'auto', net: 'user', port: 0, memory: 1024 });
   const step = { id: 'sources', signal, progress: () => {}, output: () => {}, note: () => {} };
   const context = { step, timeouts: hostTimeouts() };
-  const plans: SourcePlan[] = [];
-  for (const project of ['qemu', 'linux'] as const) {
-    plans.push(await planSource(sourceRequest(project, options), context));
-  }
+  const plans = await planSources(options, context);
   if (flags.json === true) process.stdout.write(`${JSON.stringify(plans, null, 2)}\n`);
   else process.stdout.write(plans.map(describePlan).join('\n'));
 }

@@ -4,14 +4,7 @@ import type { Report } from '../../src/grade/report.js';
 import type { Check, Verdict } from '../../src/lab/check.js';
 import type { Lab } from '../../src/lab/lab.js';
 import type { LiveTarget } from '../../src/lab/target.js';
-import {
-  addMachineOptions,
-  addSourceOptions,
-  labArgument,
-  needsTapTools,
-  type UpFlags,
-  upOptions,
-} from '../options.js';
+import { addMachineOptions, addSourceOptions, labArgument, type UpFlags, upOptions } from '../options.js';
 
 /** `lab test`: the lab's checks on its machine. */
 export function addTest(program: Command, signal: AbortSignal): void {
@@ -81,10 +74,11 @@ async function withMachine(
   const timeouts = hostTimeouts();
   const record = runningFor(lab, flags.name);
   if (record !== undefined) return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, use);
+  const { upNeeds } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');
   const { upStepsFor } = await import('../../src/lab/bring-up.js');
-  await preflight({ yes: flags.yes === true, tap: needsTapTools(options), signal });
+  await preflight({ yes: flags.yes === true, needs: upNeeds(options), signal });
   const throwaway = { ...options, name: flags.name ?? `${lab.name}-test` };
   const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   return await withDisplay(display, (context, finish) =>

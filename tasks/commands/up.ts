@@ -1,12 +1,5 @@
 import type { Command } from '@commander-js/extra-typings';
-import {
-  addMachineOptions,
-  addSourceOptions,
-  labArgument,
-  needsTapTools,
-  type UpFlags,
-  upOptions,
-} from '../options.js';
+import { addMachineOptions, addSourceOptions, labArgument, type UpFlags, upOptions } from '../options.js';
 
 /** `lab up`: from nothing to a running machine with the lab deployed. */
 export function addUp(program: Command, signal: AbortSignal): void {
@@ -40,12 +33,13 @@ Examples:
 async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
   const { bringUp, upStepsFor } = await import('../../src/lab/bring-up.js');
+  const { upNeeds } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const { withDisplay } = await import('../ui/display.js');
   const lab = await loadLab(name);
   const options = upOptions(lab, flags);
-  await preflight({ yes: flags.yes === true, tap: needsTapTools(options), signal });
+  await preflight({ yes: flags.yes === true, needs: upNeeds(options), signal });
   const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   const result = await withDisplay(display, (context) =>
     bringUp(options, context, hostTimeouts(), async ({ record, machine, guest, started }) => {
