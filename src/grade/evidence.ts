@@ -71,7 +71,7 @@ function withPaths(submission: Submission, map: (path: string) => string): Submi
   const part = (p: Part): Part => ({ ...p, patch: map(p.patch) });
   const loose = (m: LooseModule): LooseModule => ({ ...m, dir: map(m.dir) });
   const file = (f: LooseFile): LooseFile => ({ ...f, path: map(f.path) });
-  const { parts, module, application } = submission;
+  const { parts, module, modules, application } = submission;
   return {
     ...submission,
     parts: {
@@ -79,8 +79,13 @@ function withPaths(submission: Submission, map: (path: string) => string): Submi
       ...(parts.linux === undefined ? {} : { linux: part(parts.linux) }),
     },
     ...(module === undefined ? {} : { module: loose(module) }),
+    ...(modules === undefined ? {} : { modules: mapValues(modules, loose) }),
     ...(application === undefined ? {} : { application: file(application) }),
   };
+}
+
+function mapValues<T>(record: Readonly<Record<string, T>>, map: (value: T) => T): Record<string, T> {
+  return Object.fromEntries(Object.entries(record).map(([key, value]) => [key, map(value)]));
 }
 
 /** The submission of a saved run with a copy of its files in `dir`, so that the new folder can be replayed as well. */

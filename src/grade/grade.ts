@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { isAbort, LabError } from '../errors.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import type { Submission } from '../intake/submission.js';
-import { takeIn } from '../intake/take-in.js';
 import type { Timeouts } from '../timeouts.js';
 import { finishEvidence, loadGraded, saveRun } from './evidence.js';
 import { listFixtures, makeHandIn } from './fixture.js';
@@ -157,17 +156,12 @@ export async function gradeOne(
 async function read(
   handIn: HandIn,
   dir: string,
-  { grading, bench }: Pick<GradingRequest, 'grading' | 'bench'>,
+  { bench }: Pick<GradingRequest, 'bench'>,
   { step, timeouts }: { readonly step: Step; readonly timeouts: Timeouts },
 ): Promise<Submission> {
   const into = join(dir, 'hand-in');
   await mkdir(into, { recursive: true });
-  const { qemu, linux } = bench.sources;
-  const trees = {
-    qemu: { tree: bench.trees.qemu, version: qemu.used, wanted: qemu.wanted },
-    linux: { tree: bench.trees.linux, version: linux.used, wanted: linux.wanted },
-  };
-  return await takeIn(handIn.path, { trees, lab: grading.rules, into, signal: step.signal, timeouts });
+  return await bench.takeIn(handIn.path, { into, signal: step.signal, timeouts });
 }
 
 /** A fault of the host is nobody's grade: it is tried once more. */

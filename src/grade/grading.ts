@@ -1,5 +1,4 @@
 import type { Step, StepContext } from '../events.js';
-import type { IntakeRules } from '../intake/rules.js';
 import type { Submission } from '../intake/submission.js';
 import type { Lab } from '../lab/lab.js';
 import type { PrepareOptions } from '../lab/prepare.js';
@@ -29,7 +28,6 @@ export interface LineSpec {
 export interface Grading {
   readonly lab: Lab;
   readonly lines: readonly LineSpec[];
-  readonly rules: IntakeRules;
   /** Name of the fixture that is graded as the canary: a hand-in that deserves full marks. */
   readonly golden: string;
   /** The steps of `open`, for a display that lists them before they start. */
@@ -42,6 +40,11 @@ export interface Grading {
 export interface Bench {
   readonly sources: GradeReport['sources'];
   readonly trees: PristineTrees;
+  /** Reads a hand-in; nothing of it is executed. `into`: empty private folder for what is kept of it. */
+  readonly takeIn: (
+    path: string,
+    options: { readonly into: string; readonly signal: AbortSignal; readonly timeouts: Timeouts },
+  ) => Promise<Submission>;
   /** Changes when the same submission could get another verdict. */
   readonly digest: string;
   /** Judges one submission. Throws a LabError blamed on the host, never one for what a student did. */

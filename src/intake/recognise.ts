@@ -5,7 +5,7 @@ import { looksLikePatch } from './patch-parse.js';
 import { problem } from './problems.js';
 import type { BuildFileRule, WholeFileRule } from './rules.js';
 import type { IntakeProblem, Project } from './submission.js';
-import { isBinary, plainText } from './text.js';
+import { isBinary, plainText, withoutComments } from './text.js';
 import { projects, textIn } from './trees.js';
 
 /** A text of the hand-in, with what had to be done to read it. */
@@ -60,8 +60,8 @@ export function recognise(files: readonly HandedFile[], against: Against): Sorte
   return sorted;
 }
 
-const PATCH_NAME = /\.(patch|diff|mbox)(\.txt)?$/i;
-const BUILD_NAME = /^(meson\.build|Kconfig|Makefile|GNUmakefile|makefile|Kbuild)(\.\w+)?$/;
+export const PATCH_NAME = /\.(patch|diff|mbox)(\.txt)?$/i;
+export const BUILD_NAME = /^(meson\.build|Kconfig|Makefile|GNUmakefile|makefile|Kbuild)(\.\w+)?$/;
 
 function sortOne({ name, data }: HandedFile, sorted: Sorted, against: Against): void {
   const base = posix.basename(name);
@@ -82,11 +82,11 @@ function sortOne({ name, data }: HandedFile, sorted: Sorted, against: Against): 
   }
 }
 
-function isReport(base: string): boolean {
+export function isReport(base: string): boolean {
   return /^(report|bericht|protokoll|documentation|doku).*\.(md|txt|rst|tex|adoc)$/i.test(base);
 }
 
-function isDocument(data: Buffer): boolean {
+export function isDocument(data: Buffer): boolean {
   return data.toString('latin1', 0, 5) === '%PDF-' || data.toString('latin1', 0, 4) === 'PK\x03\x04';
 }
 
@@ -103,7 +103,7 @@ function sortDocument(name: string, data: Buffer, sorted: Sorted): void {
   else sorted.others.push(name);
 }
 
-function noPatch({ name, text }: Recognised): IntakeProblem {
+export function noPatch({ name, text }: Recognised): IntakeProblem {
   const context = /^\*\*\* .*\n--- .*\n\*{15}/m.test(text);
   const normal = /^\d+(,\d+)?[acd]\d+(,\d+)?\n[<>] /m.test(text);
   const headless = /^@@ -\d+(,\d+)? \+\d+(,\d+)? @@/m.test(text);
@@ -144,20 +144,6 @@ function sortSource(file: Recognised, sorted: Sorted, { rules }: Against): void 
   else if (/\bmain\s*\(/.test(text) && rules.application.marks.some((mark) => mark.test(text)))
     sorted.applications.push(file);
   else sorted.helpers.push(file);
-}
-
-/** In linear time, whatever the text. */
-function withoutComments(text: string): string {
-  const kept: string[] = [];
-  let at = 0;
-  for (let from = text.indexOf('/*'); from !== -1; from = text.indexOf('/*', at)) {
-    kept.push(text.slice(at, from));
-    const end = text.indexOf('*/', from + 2);
-    at = end === -1 ? text.length : end + 2;
-    if (end === -1) break;
-  }
-  kept.push(text.slice(at));
-  return kept.join(' ').replace(/(^|[ \t])\/\/[^\n]*/gm, ' ');
 }
 
 function sortBuildFile({ name, data }: HandedFile, sorted: Sorted, against: Against): void {

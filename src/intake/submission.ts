@@ -12,6 +12,8 @@ export interface Submission {
   readonly parts: { readonly qemu?: Part; readonly linux?: Part };
   /** An out-of-tree module (sources with a makefile, or a lone driver source), copied to a folder of its own. */
   readonly module?: LooseModule;
+  /** Modules that the exercise asks for, by the name that it gives them; of labs whose hand-ins are modules only. */
+  readonly modules?: Readonly<Record<string, LooseModule>>;
   /** C source of the student's own user application, copied to a folder of its own. */
   readonly application?: LooseFile;
   /** Name of the report within the hand-in. */
@@ -66,10 +68,14 @@ export interface PartFile {
 export interface LooseModule {
   /** Host folder that holds its sources. */
   readonly dir: string;
-  /** File names in it. */
+  /** Names of files in it, below it for a hand-in of modules. */
   readonly files: readonly string[];
+  /** Folder in it with the makefile; its own when absent. */
+  readonly folder?: string;
   /** Whether a Kbuild or Makefile was handed in; otherwise one was written by us. */
   readonly hadMakefile: boolean;
+  /** Names of its C sources within the hand-in, for messages. */
+  readonly origin?: string;
 }
 
 export interface LooseFile {

@@ -1,9 +1,8 @@
-import { mkdir, rm, stat, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { interrupted, LabError } from '../errors.js';
-import type { Timeouts } from '../timeouts.js';
 import { type Assembled, assemble } from './assemble.js';
 import { type Collected, collect } from './collect.js';
+import { type Reading, readGuarded, type Surroundings } from './guarded.js';
 import { idOf } from './names.js';
 import { problem } from './problems.js';
 import { recognise, type Sorted } from './recognise.js';
@@ -11,15 +10,12 @@ import type { IntakeRules } from './rules.js';
 import type { IntakeProblem, Submission } from './submission.js';
 import { TreeFilter } from './tree-filter.js';
 import type { Trees } from './trees.js';
-import { handIns } from './two-hand-ins.js';
+import { handIns, severalProblem } from './two-hand-ins.js';
 
-export interface TakeInOptions {
+/** `into` gets normalised patches and loose files. */
+export interface TakeInOptions extends Reading {
   readonly trees: Trees;
   readonly lab: IntakeRules;
-  /** Empty private folder, filled with normalised patches, loose files and `input.json`. */
-  readonly into: string;
-  readonly signal: AbortSignal;
-  readonly timeouts: Timeouts;
 }
 
 /**
@@ -31,30 +27,15 @@ export interface TakeInOptions {
  * @throws LabError `intake/no-input` when there is nothing at `path`; `interrupted`; faults of the host.
  */
 export async function takeIn(path: string, options: TakeInOptions): Promise<Submission> {
-  const info = await stat(path).catch((cause) => Promise.reject(noInput(path, cause)));
-  if (!info.isFile() && !info.isDirectory()) throw noInput(path);
-  const deadline = AbortSignal.timeout(options.timeouts.intake);
-  const signal = AbortSignal.any([options.signal, deadline]);
-  const scratch = join(options.into, 'scratch');
-  await mkdir(scratch, { recursive: true });
-  try {
-    return await read(path, info.isDirectory() ? 'folder' : 'file', scratch, { ...options, signal });
-  } catch (error) {
-    if (options.signal.aborted) throw interrupted(`taking in ${path}`);
-    if (!deadline.aborted) throw error;
-    return rejected(path, [tooSlow()]);
-  } finally {
-    await rm(scratch, { recursive: true, force: true });
-  }
+  return await readGuarded(path, options, (surroundings) => read(path, surroundings, options));
 }
 
 async function read(
   path: string,
-  kind: 'folder' | 'file',
-  scratch: string,
+  { kind, scratch, signal }: Surroundings,
   options: TakeInOptions,
 ): Promise<Submission> {
-  const { trees, lab, signal, into } = options;
+  const { trees, lab, into } = options;
   const filter = new TreeFilter(trees, lab);
   const collected = await collect(path, kind, {
     scratch,
@@ -64,9 +45,11 @@ async function read(
   const against = { trees, rules: lab };
   const own = collected.files.filter(({ name, data }) => !filter.isStray(name, data.toString('latin1')));
   const sorted = recognise(own, against);
-  const several = handIns(sorted);
+  const several = handIns([...sorted.patches, ...sorted.sources.qemu, ...sorted.sources.linux]);
   const assembled: Assembled =
-    several.length > 1 ? nothingOf(several) : await assemble(sorted, against, { ...options, scratch });
+    several.length > 1
+      ? nothingOf(several)
+      : await assemble(sorted, against, { ...options, scratch, signal });
   const submission = submissionOf(path, collected, sorted, assembled);
   const record = { input: path, digest: collected.digest, files: collected.listing };
   await writeFile(join(into, 'input.json'), `${JSON.stringify(record, undefined, 2)}\n`);
@@ -77,12 +60,7 @@ function nothingOf(folders: readonly string[]): Assembled {
   return {
     parts: {},
     changes: [],
-    problems: [
-      problem(
-        `these are ${folders.length} hand-ins in one: ${folders.join(', ')}; none was graded`,
-        'hand in each student’s work by itself, or grade the folders one by one',
-      ),
-    ],
+    problems: [severalProblem(folders)],
   };
 }
 
@@ -116,25 +94,4 @@ function nothingUsable({ files }: Collected, { others, reports }: Sorted): Intak
   if (files.length === 0) return problem('the hand-in holds no file that could be graded', next);
   const evidence = [...reports, ...others].slice(0, 10);
   return problem('there is neither a patch nor a source of the exercise in the hand-in', next, { evidence });
-}
-
-function rejected(path: string, problems: readonly IntakeProblem[]): Submission {
-  return { id: idOf(basename(resolve(path))), input: path, digest: '', parts: {}, changes: [], problems };
-}
-
-function tooSlow(): IntakeProblem {
-  return problem(
-    'the hand-in is so large that reading it was given up; nothing of it was graded',
-    'hand in patches of your own changes, without build products and without whole source trees',
-  );
-}
-
-function noInput(path: string, cause?: unknown): LabError {
-  return new LabError({
-    code: 'intake/no-input',
-    blame: 'user',
-    fact: `there is no file or folder ${path}`,
-    next: 'name the folder, archive or patch that was handed in',
-    cause,
-  });
 }

@@ -24,8 +24,10 @@ export interface SubmittedModule {
 
 export interface SubmittedModuleRequest {
   readonly linux: Pick<Linux, 'kbuild' | 'release' | 'digest'>;
-  /** Folder with its sources and makefile. */
+  /** Folder with its sources. */
   readonly dir: string;
+  /** Folder in it with the makefile; default its own. */
+  readonly folder?: string;
   readonly files: readonly string[];
 }
 
@@ -33,7 +35,7 @@ export interface SubmittedModuleRequest {
 export const MODULE_AT = '/submission';
 
 /** Changes when this file builds something else from the same inputs. */
-const RECIPE = 1;
+const RECIPE = 2;
 
 /**
  * Builds an out-of-tree module in a jail against a kernel's build tree.
@@ -42,7 +44,7 @@ const RECIPE = 1;
  *   submission.
  */
 export async function buildSubmittedModule(
-  { linux, dir, files }: SubmittedModuleRequest,
+  { linux, dir, folder = '', files }: SubmittedModuleRequest,
   context: BuildContext,
 ): Promise<SubmittedModule> {
   const sources = await Promise.all(
@@ -50,10 +52,10 @@ export async function buildSubmittedModule(
   );
   const artifact = await getOrMake({
     kind: 'submitted-module',
-    inputs: { recipe: RECIPE, linux: linux.digest, sources: Object.fromEntries(sources) },
+    inputs: { recipe: RECIPE, linux: linux.digest, folder, sources: Object.fromEntries(sources) },
     signal: context.step.signal,
     make: async (to, log) => {
-      await keepWarnings(to, await make({ linux, dir, files }, join(to, 'out'), log, context));
+      await keepWarnings(to, await make({ linux, dir, folder, files }, join(to, 'out'), log, context));
       if ((await modulesIn(to)).length === 0) throw noModule();
     },
   });
@@ -61,7 +63,7 @@ export async function buildSubmittedModule(
 }
 
 async function make(
-  { linux, dir, files }: SubmittedModuleRequest,
+  { linux, dir, folder, files }: Required<SubmittedModuleRequest>,
   out: string,
   log: string,
   { step, timeouts }: BuildContext,
@@ -79,7 +81,14 @@ async function make(
     const extract = { paths: ['.'], to: out };
     const options = { timeout: timeouts.submittedKernel, signal: step.signal, log, extract };
     // with line numbers, so that an oops can be traced to its line
-    const command = ['make', '-C', linux.kbuild, `M=${MODULE_AT}`, 'KCFLAGS=-g', 'modules'] as const;
+    const command = [
+      'make',
+      '-C',
+      linux.kbuild,
+      `M=${join(MODULE_AT, folder)}`,
+      'KCFLAGS=-g',
+      'modules',
+    ] as const;
     const warnings = await diagnosed(
       (onLine) => runJailed(jail, [...command], { ...options, onLine }),
       compilation(files),
@@ -117,6 +126,6 @@ function noModule(): LabError {
     code: 'build/no-module',
     blame: 'submission',
     fact: 'the makefile built no module at all',
-    next: 'let the makefile, or a file Kbuild, hold the line: obj-m += my_rng.o',
+    next: 'let the makefile, or a file Kbuild, hold a line such as obj-m += my_module.o',
   });
 }

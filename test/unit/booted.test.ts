@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { findTrouble } from '../../src/console/kernel-log.js';
+import { explainInsmod } from '../../src/grade/explain-insmod.js';
 import { CheckFailure } from '../../src/lab/check.js';
 import { glibcRandom } from '../../src/labs/my-rng/glibc-random.js';
 import { bootedChecks } from '../../src/labs/my-rng/grading/booted.js';
@@ -9,7 +10,6 @@ import { judgeAddresses, judgeCommands } from '../../src/labs/my-rng/grading/boo
 import { chooseDevice, parseDevices } from '../../src/labs/my-rng/grading/booted-devices.js';
 import { linesSince } from '../../src/labs/my-rng/grading/booted-find.js';
 import { describeCrash, describeHang } from '../../src/labs/my-rng/grading/booted-guard.js';
-import { explainInsmod } from '../../src/labs/my-rng/grading/booted-insmod.js';
 import { sortReports } from '../../src/labs/my-rng/grading/booted-log.js';
 import {
   explainNumbers,

@@ -1,4 +1,6 @@
 import type { Grading } from '../../grade/grading.js';
+import { usedSource } from '../../grade/used-source.js';
+import { takeIn } from '../../intake/take-in.js';
 import { foundationSteps, layFoundation } from './grading/bench.js';
 import { intakeRules } from './grading/intake-rules.js';
 import { judgeSubmission } from './grading/judge.js';
@@ -33,25 +35,21 @@ export const grading: Grading = {
     { id: 'report', title: 'report says clearly what was enhanced and how to test it', max: 3, person: true },
     { id: 'enhancement', title: 'enhancements work; degree of ambition', max: 5, person: true },
   ],
-  rules: intakeRules,
   golden: 'git-diff',
   steps: foundationSteps,
   open: async (options, context, timeouts) => {
     const foundation = await layFoundation(options, context, timeouts);
     const { sources, image } = foundation;
-    const used = ({ wanted, version, origin, digest }: typeof sources.qemu) => ({
-      wanted,
-      used: version,
-      origin: `${origin.kind}: ${origin.detail}`,
-      digest,
-    });
+    const { qemu, linux } = sources;
+    const trees = { qemu, linux };
     return {
       sources: {
-        qemu: used(sources.qemu),
-        linux: used(sources.linux),
+        qemu: usedSource(qemu),
+        linux: usedSource(linux),
         guest: `${image.distro} ${image.version}`,
       },
-      trees: { qemu: sources.qemu.tree, linux: sources.linux.tree },
+      trees: { qemu: qemu.tree, linux: linux.tree },
+      takeIn: (path, where) => takeIn(path, { ...where, trees, lab: intakeRules }),
       digest: foundation.digest,
       judge: (submission, run) => judgeSubmission(submission, foundation, run),
     };

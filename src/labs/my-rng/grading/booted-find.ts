@@ -1,3 +1,4 @@
+import { explainInsmod } from '../../../grade/explain-insmod.js';
 import { quoteForShell as q } from '../../../guest/command.js';
 import { CheckFailure } from '../../../lab/check.js';
 import { messages } from '../checks/common.js';
@@ -11,7 +12,6 @@ import {
   parseDevices,
 } from './booted-devices.js';
 import { bootedCheck, script } from './booted-guard.js';
-import { explainInsmod } from './booted-insmod.js';
 import type { Bench, BootedCheck, BootedFindings, BootedSetup, DriverDevice } from './booted-setup.js';
 
 /** Loading the driver when it is a module, and finding the character device that it registers. */

@@ -1,6 +1,10 @@
 import type { KernelReport } from '../../../console/kernel-report.js';
-import { fatalKinds } from '../../../console/kernel-trouble.js';
 import { LabError } from '../../../errors.js';
+import {
+  type CrashReport,
+  describeKernelCrash,
+  fatalReport as findFatal,
+} from '../../../grade/kernel-crash.js';
 import { type CheckContext, CheckFailure } from '../../../lab/check.js';
 import { ProbeCut, type ProbeEvent, runProbeAt } from '../probe.js';
 import type { Bench, BootedCheck, BootedFindings, BootedLine, BootedSetup } from './booted-setup.js';
@@ -90,11 +94,8 @@ async function reportPrinted({ context, cursor }: Scene): Promise<void> {
   await machine.console.waitFor(/---\[ end trace/, options).catch(() => {}); // no report is an answer too
 }
 
-/** A stall may be a busy host's; all else that is fatal is the kernel's own. */
-const CRASHES = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
-
 function fatalReport({ context, cursor }: Scene): KernelReport | undefined {
-  return context.machine.console.reports(cursor).find(({ kind }) => CRASHES.includes(kind));
+  return findFatal(context.machine.console.reports(cursor));
 }
 
 function crash(report: KernelReport, error: CheckFailure, { findings }: Scene): CheckFailure {
@@ -104,39 +105,12 @@ function crash(report: KernelReport, error: CheckFailure, { findings }: Scene): 
   return new CheckFailure(fact, evidence, hint, 'crashed');
 }
 
-const COPY =
-  'use copy_to_user() and copy_from_user() (or put_user() and get_user()), return -EFAULT when they fail, ' +
-  'and never follow a pointer that came from user space';
-
 /** What a kernel report means for whoever wrote the driver. Pure. */
 export function describeCrash(
-  report: Pick<KernelReport, 'kind' | 'title' | 'lines' | 'rip'>,
+  report: CrashReport,
   lastSteps: readonly string[],
 ): { fact: string; hint: string; raw: boolean } {
-  const place = report.rip === undefined ? '' : ` in ${report.rip.symbol}()`;
-  const tried = addressTried(lastSteps);
-  const touched = /(?:for address|dereference, address): ?([0-9a-f]{8,16})/.exec(
-    report.lines.join('\n'),
-  )?.[1];
-  const address = touched === undefined ? undefined : BigInt(`0x${touched}`);
-  if (address !== undefined && (isSmapFault(report.lines, address) || address === tried)) {
-    const fact = `the driver touches the user's pointer directly${place}, and the kernel ended it`;
-    return { fact, hint: COPY, raw: true };
-  }
-  if (report.kind === 'general-protection' && tried !== undefined) {
-    const fact = `the driver touches the user's pointer directly${place}: a bad address crashed the kernel`;
-    return { fact, hint: COPY, raw: true };
-  }
-  const hint =
-    'the report below names the function and, after RIP, the place in it; look at what it accesses there';
-  return { fact: `the kernel crashed${place}: ${report.title}`, hint, raw: false };
-}
-
-/** A present page of user space that the kernel may not touch without saying so (SDM 3A, 4.6.1). */
-function isSmapFault(lines: readonly string[], address: bigint): boolean {
-  const code = /error_code\(0x([0-9a-f]+)\)/.exec(lines.join('\n'))?.[1];
-  const present = code !== undefined && (Number.parseInt(code, 16) & 1) === 1;
-  return present && address < 0x0000_8000_0000_0000n;
+  return describeKernelCrash(report, addressTried(lastSteps));
 }
 
 /** The address of the last call that the probe was about to make. */

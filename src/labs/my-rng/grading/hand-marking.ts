@@ -1,36 +1,7 @@
-import { excerptOf, type HandedInText } from '../../../grade/crashes.js';
-import type { CodeExcerpt, DecodedCrash } from '../../../grade/grade-report.js';
-import type { JudgedLine } from '../../../grade/grading.js';
+import type { HandedInText } from '../../../grade/crashes.js';
 import type { Submission } from '../../../intake/submission.js';
 import type { BareLaneResult } from './bare.js';
 import type { LaneResult } from './lane.js';
-
-const MOST_EXCERPTS = 4;
-
-/** The lines of the hand-in that a line which did not pass is about: from a crash, or from the compiler. */
-export function codeOf(
-  { checks }: Pick<JudgedLine, 'checks'>,
-  texts: HandedInText,
-  crashes: readonly DecodedCrash[],
-): CodeExcerpt[] {
-  const bad = checks.filter(({ outcome }) => outcome !== 'passed' && outcome !== 'skipped');
-  if (bad.length === 0) return [];
-  const crashed = bad.some(({ outcome }) => outcome === 'crashed' || outcome === 'failed');
-  const fromCrash = crashed
-    ? crashes.filter(({ on }) => bad.some((check) => check.on === on)).flatMap(({ frames }) => frames)
-    : [];
-  const fromCompiler = bad.flatMap(({ evidence }) => evidence.flatMap((line) => placeIn(line, texts)));
-  const found = [...fromCrash.flatMap(({ code }) => (code === undefined ? [] : [code])), ...fromCompiler];
-  const unique = new Map(found.map((code) => [`${code.path}:${code.marked.join()}`, code]));
-  return [...unique.values()].slice(0, MOST_EXCERPTS);
-}
-
-/** `path:line` at the beginning of a compiler's line. */
-function placeIn(line: string, texts: HandedInText): CodeExcerpt[] {
-  const [, path, number] = /^([\w./+-]+\.[ch]):(\d+)/.exec(line) ?? [];
-  const code = path === undefined ? undefined : excerptOf(texts, path, [Number(number)]);
-  return code === undefined ? [] : [code];
-}
 
 /** For whoever marks the report. */
 export function reportEvidence({ report }: Submission): string[] {

@@ -1,8 +1,8 @@
 import { cp, mkdir } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { formatDiagnostics } from '../../../build/diagnostics.js';
-import { isAbort, LabError } from '../../../errors.js';
-import { decodeCrash, type HandedInText } from '../../../grade/crashes.js';
+import { LabError } from '../../../errors.js';
+import { codeOf, decodeCrashes, type HandedInText } from '../../../grade/crashes.js';
 import type { DecodedCrash, GradedCheck } from '../../../grade/grade-report.js';
 import type { Judged, JudgedLine, JudgeRun } from '../../../grade/grading.js';
 import { overall } from '../../../grade/report.js';
@@ -19,7 +19,7 @@ import { openBareJail, SECCOMP } from '../../../sandbox/machine.js';
 import { type BareLaneResult, bareDevices, runBareLane } from './bare.js';
 import type { Foundation } from './bench.js';
 import { type Driver, deviceHalf, driverHalf, type Half } from './halves.js';
-import { codeOf, collectEnhancements, reportEvidence } from './hand-marking.js';
+import { collectEnhancements, reportEvidence } from './hand-marking.js';
 import { type LaneResult, runLane } from './lane.js';
 import { DeviceOracle, keyedOracle } from './oracle.js';
 import { placeFor } from './place.js';
@@ -438,27 +438,5 @@ async function decoded(
       root: driver.built?.linux === undefined ? MODULE_AT : root,
     })),
   ];
-  const crashes: DecodedCrash[] = [];
-  const seen = new Set<string>();
-  for (const lane of lanes) {
-    for (const report of lane.reports) {
-      if (seen.has(report.fingerprint) || seen.size >= MOST_CRASHES) continue;
-      seen.add(report.fingerprint);
-      crashes.push(
-        await decodeCrash(report, lane.on, files, texts, run).catch((error) =>
-          undecoded(error, report, lane),
-        ),
-      );
-    }
-  }
-  return crashes;
-}
-
-/** Different ones; the same trouble often shows on every machine. */
-const MOST_CRASHES = 5;
-
-/** Line numbers are a help; without them the report still tells. */
-function undecoded(error: unknown, report: LaneResult['reports'][number], { on }: LaneResult): DecodedCrash {
-  if (isAbort(error)) throw error;
-  return { on, kind: report.kind, title: report.title, lines: report.lines, frames: [] };
+  return await decodeCrashes(lanes, files, texts, run);
 }

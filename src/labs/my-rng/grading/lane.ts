@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { findTrouble } from '../../../console/kernel-log.js';
 import type { KernelReport } from '../../../console/kernel-report.js';
 import { isAbort, LabError } from '../../../errors.js';
 import type { ConsoleExcerpt, GradedCheck } from '../../../grade/grade-report.js';
 import type { JudgeRun } from '../../../grade/grading.js';
+import { consoleExcerpt, gradedCheck, MOST_CONSOLE_LINES } from '../../../grade/lane-result.js';
 import { runChecks } from '../../../grade/run-checks.js';
 import { withSealedMachine } from '../../../grade/sealed-machine.js';
 import { put } from '../../../guest/transfer.js';
@@ -182,37 +182,13 @@ function uncharged({ outcome, title, fact, evidence, on }: GradedCheck): string[
   return [`${on}: ${title}: ${outcome}${fact === undefined ? '' : `: ${fact}`}`, ...evidence];
 }
 
-function gradedCheck(verdict: Verdict, on: string): GradedCheck {
-  const { id, title, outcome, blame, fact, hint, proof, evidence, duration } = verdict;
-  return {
-    ...{ id, title, outcome, on, duration: Math.round(duration) },
-    ...(blame === undefined ? {} : { blame }),
-    ...(fact === undefined ? {} : { fact }),
-    ...(hint === undefined ? {} : { hint }),
-    evidence: [...proof.map((text) => `proof: ${text}`), ...evidence],
-  };
-}
-
-const MOST_LINES = 500;
-
 function consoleOf(
   { on, stage }: LaneSpec,
   { dir }: JudgeRun,
   all: readonly string[],
 ): Pick<LaneResult, 'console' | 'reports' | 'dirs'> {
-  const reports = findTrouble(all);
-  const first = reports[0]?.firstLine ?? all.length;
-  const start = Math.max(0, Math.min(first - 100, all.length - MOST_LINES));
-  const lines = all.slice(start, start + MOST_LINES);
-  const marked = reports
-    .map(({ firstLine, lastLine, kind, title }) => ({
-      from: firstLine - start,
-      to: lastLine + 1 - start,
-      why: `${kind}: ${title}`,
-    }))
-    .filter(({ from, to }) => from >= 0 && to <= lines.length);
   const log = join(basename(dir), stage, fileNames.console);
-  return { console: { on, lines, marked, log }, reports, dirs: [join(dir, stage)] };
+  return { ...consoleExcerpt(on, all, log), dirs: [join(dir, stage)] };
 }
 
 /** The reference solution boots on this host, so whatever kept this kernel from it is the submission's. */
@@ -244,6 +220,6 @@ async function neverBooted(
 ): Promise<LaneResult> {
   const lines = new Map(spec.lines.map((line): [BootedLine, GradedCheck[]] => [line, [check]]));
   const log = await readFile(join(run.dir, spec.stage, fileNames.console), 'latin1').catch(() => '');
-  const last = log.split(/\r?\n/).slice(-MOST_LINES);
+  const last = log.split(/\r?\n/).slice(-MOST_CONSOLE_LINES);
   return { on: spec.on, lines, evidence: [], findings, ...consoleOf(spec, run, last) };
 }

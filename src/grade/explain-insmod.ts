@@ -49,7 +49,7 @@ const INIT_FAILED: readonly Cause[] = [
   {
     pattern: /No such device/,
     fact: (name) => `${name} gave up while loading: no such device (-ENODEV)`,
-    hint: 'the PCI device is 1234:cafe; look it up by these ids',
+    hint: 'it looked for a device that is not there, or by other ids',
   },
   {
     pattern: /(?:Invalid module format|Exec format error)/,

@@ -1,0 +1,67 @@
+import { runStep } from '../events.js';
+import { digestJson } from '../host/store.js';
+import type { ModuleIntakeRules } from '../intake/module-rules.js';
+import { takeInModules } from '../intake/take-in-modules.js';
+import type { Lab } from '../lab/lab.js';
+import type { LineCheck, ModuleSetup } from '../lab/module-checks.js';
+import { type Prepared, prepare, prepareSteps } from '../lab/prepare.js';
+import { requireSandbox } from '../sandbox/probe.js';
+import type { Grading, LineSpec } from './grading.js';
+import { judgeModules } from './module-judge.js';
+import { ownDigest } from './own-digest.js';
+import { usedSource } from './used-source.js';
+
+/** A line of the marking scheme of a lab of loadable modules. */
+export interface ModuleLine extends LineSpec {
+  /** Modules without which it is lost. */
+  readonly modules: readonly string[];
+  /** It is the line that a module loses which follows pointers of user space without the functions for that. */
+  readonly pointers?: true;
+}
+
+/** All that grading a lab of loadable modules needs to know: data and the lab's own checks. */
+export interface ModuleLab {
+  readonly lab: Lab;
+  /** Those without checks are kept when their modules build. */
+  readonly lines: readonly ModuleLine[];
+  readonly rules: ModuleIntakeRules;
+  /** Checks of lines that are not in `lines` are not for grading. */
+  readonly checks: (setup: ModuleSetup) => readonly LineCheck[];
+  /** Name of the good fixture that is graded as the canary. */
+  readonly golden: string;
+}
+
+/** How hand-ins of a lab are graded that asks for loadable modules and needs no device of its own. */
+export function moduleGrading(spec: ModuleLab): Grading {
+  const { lab, lines, golden, rules } = spec;
+  return {
+    ...{ lab, lines, golden },
+    steps: { sandbox: SANDBOX, ...prepareSteps },
+    open: async (options, context, timeouts) => {
+      await runStep(context, 'sandbox', SANDBOX, async ({ signal }) => ({
+        value: await requireSandbox({ signal, timeouts }),
+      }));
+      const prepared = await prepare(options, context, timeouts);
+      const { sources, image } = prepared;
+      return {
+        sources: {
+          qemu: usedSource(sources.qemu),
+          linux: usedSource(sources.linux),
+          guest: `${image.distro} ${image.version}`,
+        },
+        trees: { linux: sources.linux.tree },
+        takeIn: (path, where) => takeInModules(path, { ...where, rules }),
+        digest: await digestOf(prepared),
+        judge: (submission, run) => judgeModules(submission, spec, prepared, run),
+      };
+    },
+  };
+}
+
+const SANDBOX = 'Sandbox';
+
+/** The checks themselves count as well. */
+async function digestOf({ qemu, linux, image, programs }: Prepared): Promise<string> {
+  const made = [qemu, linux, image, ...Object.values(programs)].map(({ digest }) => digest);
+  return digestJson({ made, own: await ownDigest() });
+}
