@@ -19,16 +19,16 @@ export interface PartRequest {
 /** One half of a hand-in, as files of it. */
 export async function renderPart(request: PartRequest, options: MakeOptions): Promise<Entry[]> {
   const { layout, handIn, tree } = request;
-  const folder = handIn.name ?? layout.project;
+  const within = handIn.name === '' ? '' : `${handIn.name ?? layout.project}/`;
   switch (handIn.style) {
     case 'none':
       return [];
     case 'loose':
-      return files(tree.after, (path) => `${folder}/${path}`);
+      return files(tree.after, (path) => within + path);
     case 'flat':
-      return files(tree.after, (path) => `${folder}/${basename(path)}`);
+      return files(tree.after, (path) => within + basename(path));
     case 'module':
-      return files(tree.module, (path) => `${folder}/${path}`);
+      return files(tree.module, (path) => within + path);
     default:
       return (await patches(request, options)).map(({ path, data }) => ({
         path,
@@ -52,7 +52,8 @@ interface PatchFile {
 
 async function patches({ layout, handIn, tree }: PartRequest, options: MakeOptions): Promise<PatchFile[]> {
   const dir = await mkdtemp(join(tmpdir(), 'lab-fixture-'));
-  const name = handIn.name ?? (handIn.style === 'series' ? layout.project : `${layout.project}.patch`);
+  const usual = handIn.style === 'series' ? layout.project : `${layout.project}.patch`;
+  const name = handIn.name === undefined || handIn.name === '' ? usual : handIn.name;
   try {
     if (handIn.style === 'git') return [{ path: name, data: await gitDiff(dir, tree, options) }];
     if (handIn.style === 'urN')
@@ -81,8 +82,8 @@ async function formatPatch(dir: string, tree: ModifiedTree, options: MakeOptions
   await git(repository, ['init', '--quiet', '--template='], options);
   await commit(repository, 'Vanilla', options);
   for (const [subject, files] of [
-    ['my_rng: add the sources', added],
-    ['my_rng: add to the build', changed],
+    ['lab: add the sources', added],
+    ['lab: add to the build', changed],
   ] as const) {
     if (files.length === 0) continue;
     await put(repository, new Map(files));

@@ -20,6 +20,8 @@ const addition = z.strictObject({ source: z.string(), path: z.string(), where: p
 
 const partLayout = z.strictObject({
   project: z.enum(['qemu', 'linux']),
+  /** How it is handed in where a fixture does not say otherwise: fields of `handIn.device` or `handIn.driver`. */
+  handIn: z.record(z.string(), z.unknown()).default({}),
   /** Absolute names of a student's two trees, as `diff -urN` shows them. */
   vanilla: z.string(),
   work: z.string(),
@@ -32,7 +34,10 @@ const partLayout = z.strictObject({
 export const layoutSchema = z.strictObject({
   /** Ids of the lines that every fixture has to name an outcome for. */
   lines: z.array(z.string()),
-  parts: z.strictObject({ device: partLayout, driver: partLayout }),
+  /** A lab whose hand-ins are modules only has the part `driver` alone. */
+  parts: z.strictObject({ device: partLayout.optional(), driver: partLayout }),
+  /** Base sources that lie elsewhere: name → path in `patches/<lab>`. */
+  sources: z.record(z.string(), z.string()).default({}),
   /** Sources that are handed in as files of their own. */
   loose: z.array(z.string()),
 });
@@ -44,7 +49,7 @@ const part = z.strictObject({
    * `module`: sources with a makefile of their own; `none`: not handed in.
    */
   style: z.enum(['git', 'mail', 'series', 'urN', 'loose', 'flat', 'module', 'none']).default('git'),
-  /** Name of the file or folder within the hand-in; `<project>.patch` or `<project>` by default. */
+  /** Name of the file or folder within the hand-in; `<project>.patch` or `<project>` by default. Empty: no folder. */
   name: z.string().optional(),
   crlf: z.boolean().default(false),
   bom: z.boolean().default(false),

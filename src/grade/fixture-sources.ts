@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { insertText } from '../build/edit.js';
 import { LabError } from '../errors.js';
-import type { FixtureFile, FixtureLayout } from './fixture-schema.js';
+import type { FixtureFile, FixtureLayout, PartLayout } from './fixture-schema.js';
 
 /** Texts by name: the base sources, those beside the fixture, both as the fixture's edits leave them. */
 export type Sources = ReadonlyMap<string, string>;
@@ -36,6 +36,8 @@ export async function readSources(fixture: WithSources): Promise<Sources> {
   for (const name of await readdir(fixture.base)) {
     if (name !== 'layout.json') sources.set(name, await readFile(join(fixture.base, name), 'utf8'));
   }
+  for (const [name, path] of Object.entries(fixture.layout.sources))
+    sources.set(name, await readFile(join(fixture.base, '../..', path), 'utf8'));
   const used = new Set([...sources.keys(), ...namesUsed(fixture)]);
   for (const name of await readdir(fixture.dir)) {
     if (name === 'fixture.json') continue;
@@ -74,21 +76,22 @@ function applyEdit(text: string, { file, find, replace }: Edit, fixture: string)
   return parts.join(replace);
 }
 
-/** What a student with these sources would have made of the tree at the host path `pristine`. */
+/** What a student with these sources would have made of the tree at the host path `pristine`, or of an empty folder. */
 export async function modifiedTree(
   fixture: WithSources,
+  layout: PartLayout,
   part: 'device' | 'driver',
   sources: Sources,
-  pristine: string,
+  pristine: string | undefined,
 ): Promise<ModifiedTree> {
   const before = new Map<string, string>();
   const after = new Map<string, string>();
   const own = fixture.add.filter((addition) => addition.part === part);
-  const kept = fixture.layout.parts[part].files.filter(({ source }) => !fixture.drop.includes(source));
+  const kept = layout.files.filter(({ source }) => !fixture.drop.includes(source));
   for (const { source, path, where } of [...kept, ...own]) {
     const other = fixture.against[path];
     const old =
-      other === undefined ? await readIfThere(join(pristine, path)) : sourceOf(sources, other, fixture.name);
+      other === undefined ? await readIfThere(pristine, path) : sourceOf(sources, other, fixture.name);
     if (old !== undefined) before.set(path, old);
     const text = sourceOf(sources, source, fixture.name);
     const target = { path, blame: 'user' } as const;
@@ -97,7 +100,7 @@ export async function modifiedTree(
       where === undefined ? text : insertText(after.get(path) ?? old ?? '', where, text, target),
     );
   }
-  const module = fixture.layout.parts[part].module.filter(({ source }) => !fixture.drop.includes(source));
+  const module = layout.module.filter(({ source }) => !fixture.drop.includes(source));
   return {
     before,
     after,
@@ -105,9 +108,10 @@ export async function modifiedTree(
   };
 }
 
-async function readIfThere(path: string): Promise<string | undefined> {
+async function readIfThere(tree: string | undefined, path: string): Promise<string | undefined> {
+  if (tree === undefined) return undefined;
   try {
-    return await readFile(path, 'utf8');
+    return await readFile(join(tree, path), 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;

@@ -25,9 +25,9 @@ export interface Fixture extends FixtureFile {
   readonly layout: FixtureLayout;
 }
 
-/** Host paths of the unpacked sources that hand-ins are made against. */
+/** Host paths of the unpacked sources that hand-ins are made against; QEMU's only for a lab that changes it. */
 export interface PristineTrees {
-  readonly qemu: string;
+  readonly qemu?: string;
   readonly linux: string;
 }
 
@@ -92,7 +92,8 @@ async function entriesOf(
   options: MakeOptions,
 ): Promise<Entry[]> {
   const layout = fixture.layout.parts[part];
-  const tree = await modifiedTree(fixture, part, await readSources(fixture), trees[layout.project]);
+  if (layout === undefined) return [];
+  const tree = await modifiedTree(fixture, layout, part, await readSources(fixture), trees[layout.project]);
   const edits = editsOf(fixture, `${part}.patch`);
   return await renderPart({ layout, handIn: fixture.handIn[part], tree, edits }, options);
 }
@@ -112,8 +113,11 @@ type Place = Pick<Fixture, 'name' | 'kind' | 'dir' | 'base' | 'layout'>;
 
 async function readFixture(place: Place): Promise<Fixture> {
   const path = join(place.dir, 'fixture.json');
-  const file: FixtureFile = await readChecked(path, fixtureSchemas[place.kind]);
-  const { lines } = place.layout;
+  const { lines, parts } = place.layout;
+  const usual = { device: parts.device?.handIn, driver: parts.driver.handIn };
+  const file: FixtureFile = await readChecked(path, fixtureSchemas[place.kind], (json) =>
+    withUsual(json, usual),
+  );
   const wanted = new Set(lines);
   const faults = [
     ...lines.filter((id) => !(id in file.expect)).map((id) => `expect: no outcome for ${id}`),
@@ -126,10 +130,24 @@ async function readFixture(place: Place): Promise<Fixture> {
   return { ...file, ...place };
 }
 
-async function readChecked<T extends z.ZodType>(path: string, schema: T): Promise<z.infer<T>> {
+/** A fixture as its file has it, with what the lab's layout says about each part beneath. */
+function withUsual(json: unknown, usual: Readonly<Record<string, unknown>>): unknown {
+  const { handIn = {}, ...rest } = json as { readonly handIn?: Readonly<Record<string, object>> };
+  const parts = Object.entries(usual).map(([part, fields]) => [
+    part,
+    { ...(fields as object), ...handIn[part] },
+  ]);
+  return { ...rest, handIn: { ...handIn, ...Object.fromEntries(parts) } };
+}
+
+async function readChecked<T extends z.ZodType>(
+  path: string,
+  schema: T,
+  complete: (json: unknown) => unknown = (json) => json,
+): Promise<z.infer<T>> {
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, 'utf8'));
+    json = complete(JSON.parse(await readFile(path, 'utf8')));
   } catch (cause) {
     throw invalid(path, [String(cause)]);
   }

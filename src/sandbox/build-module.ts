@@ -1,5 +1,5 @@
-import { cp, mkdir, readdir, rm } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { chmod, cp, mkdir, readdir, rm } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { type Compilation, diagnosed } from '../build/compile.js';
 import type { Diagnostic } from '../build/diagnostics.js';
 import type { Linux } from '../build/linux.js';
@@ -72,6 +72,9 @@ async function make(
   const lower = await makeStage('module');
   try {
     for (const name of files) await cp(join(dir, name), join(lower, name));
+    // the jail has a user id of its own
+    for (const path of new Set(files.map((name) => dirname(name))))
+      if (path !== '.') await chmod(join(lower, path), 0o777);
     const jail = {
       overlay: { lower, at: MODULE_AT },
       readOnly: [{ from: linux.kbuild }],

@@ -4,6 +4,7 @@ import { mkdir, mkdtemp, readdir, readFile, readlink, rm, stat, writeFile } from
 import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Fixture, listFixtures, makeHandIn, type PristineTrees } from '../../src/grade/fixture.js';
+import type { PartLayout } from '../../src/grade/fixture-schema.js';
 import { unpack } from '../../src/host/archive.js';
 import { cacheRoot } from '../../src/host/paths.js';
 import { run } from '../../src/host/run.js';
@@ -152,11 +153,12 @@ async function fits(fixture: Fixture, trees: PristineTrees): Promise<Record<stri
   const dir = await make(plain, trees);
   const results: Record<string, boolean> = {};
   for (const part of PARTS.filter((name) => PATCHES.includes(fixture.handIn[name].style))) {
-    const { project, files } = fixture.layout.parts[part];
+    const { project, files } = fixture.layout.parts[part] as PartLayout;
+    const pristine = trees[project] as string;
     const tree = await mkdtemp(join(temp.path, 'tree-'));
-    for (const { path } of files.filter((file) => existsSync(join(trees[project], file.path)))) {
+    for (const { path } of files.filter((file) => existsSync(join(pristine, file.path)))) {
       await mkdir(dirname(join(tree, path)), { recursive: true });
-      await writeFile(join(tree, path), await readFile(join(trees[project], path)));
+      await writeFile(join(tree, path), await readFile(join(pristine, path)));
     }
     results[part] = await gitAccepts(await patchOf(fixture, part, dir), tree);
   }
@@ -165,7 +167,7 @@ async function fits(fixture: Fixture, trees: PristineTrees): Promise<Record<stri
 
 /** Its text with names that git understands, without byte order mark and carriage returns. */
 async function patchOf(fixture: Fixture, part: 'device' | 'driver', dir: string): Promise<string> {
-  const { project, vanilla, work } = fixture.layout.parts[part];
+  const { project, vanilla, work } = fixture.layout.parts[part] as PartLayout;
   const { name, style, ...own } = fixture.handIn[part];
   const path = join(dir, name ?? (style === 'series' ? project : `${project}.patch`));
   const files = style === 'series' ? (await readdir(path)).sort().map((file) => join(path, file)) : [path];
