@@ -28,7 +28,7 @@ export interface Fixture extends FixtureFile {
 /** Host paths of the unpacked sources that hand-ins are made against; QEMU's only for a lab that changes it. */
 export interface PristineTrees {
   readonly qemu?: string;
-  readonly linux: string;
+  readonly linux?: string;
 }
 
 /**

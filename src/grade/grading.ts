@@ -31,7 +31,7 @@ export interface Grading {
   /** Name of the fixture that is graded as the canary: a hand-in that deserves full marks. */
   readonly golden: string;
   /** The steps of `open`, for a display that lists them before they start. */
-  readonly steps: Readonly<Record<string, string>>;
+  readonly steps: (options: PrepareOptions) => Readonly<Record<string, string>>;
   /** Builds once what all submissions share. */
   readonly open: (options: PrepareOptions, context: StepContext, timeouts: Timeouts) => Promise<Bench>;
 }

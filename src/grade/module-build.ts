@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { type Diagnostic, formatDiagnostics } from '../build/diagnostics.js';
-import type { Linux } from '../build/linux.js';
+import type { Kernel } from '../build/kernel.js';
 import { LabError } from '../errors.js';
 import type { LooseModule, Submission } from '../intake/submission.js';
 import { buildSubmittedModule } from '../sandbox/build-module.js';
@@ -28,7 +28,7 @@ export interface BuiltModule {
 export async function buildHandedIn(
   name: string,
   { modules = {}, problems }: Pick<Submission, 'modules' | 'problems'>,
-  linux: Linux,
+  linux: Kernel,
   run: JudgeRun,
 ): Promise<BuiltModule> {
   const loose = modules[name];

@@ -4,12 +4,12 @@ import type { ModuleIntakeRules } from '../intake/module-rules.js';
 import { takeInModules } from '../intake/take-in-modules.js';
 import type { Lab } from '../lab/lab.js';
 import type { LineCheck, ModuleSetup } from '../lab/module-checks.js';
-import { type Prepared, prepare, prepareSteps } from '../lab/prepare.js';
+import { type Origin, type Prepared, prepare, prepareStepsFor } from '../lab/prepare.js';
 import { requireSandbox } from '../sandbox/probe.js';
+import type { UsedSource } from './grade-report.js';
 import type { Grading, LineSpec } from './grading.js';
 import { judgeModules } from './module-judge.js';
 import { ownDigest } from './own-digest.js';
-import { usedSource } from './used-source.js';
 
 /** A line of the marking scheme of a lab of loadable modules. */
 export interface ModuleLine extends LineSpec {
@@ -36,20 +36,20 @@ export function moduleGrading(spec: ModuleLab): Grading {
   const { lab, lines, golden, rules } = spec;
   return {
     ...{ lab, lines, golden },
-    steps: { sandbox: SANDBOX, ...prepareSteps },
+    steps: (options) => ({ sandbox: SANDBOX, ...prepareStepsFor(options) }),
     open: async (options, context, timeouts) => {
       await runStep(context, 'sandbox', SANDBOX, async ({ signal }) => ({
         value: await requireSandbox({ signal, timeouts }),
       }));
       const prepared = await prepare(options, context, timeouts);
-      const { sources, image } = prepared;
+      const { sources, qemu, linux, image } = prepared;
       return {
         sources: {
-          qemu: usedSource(sources.qemu),
-          linux: usedSource(sources.linux),
+          qemu: usedOf(qemu, sources.qemu),
+          linux: usedOf(linux, sources.linux),
           guest: `${image.distro} ${image.version}`,
         },
-        trees: { linux: sources.linux.tree },
+        trees: sources.linux.tree === undefined ? {} : { linux: sources.linux.tree },
         takeIn: (path, where) => takeInModules(path, { ...where, rules }),
         digest: await digestOf(prepared),
         judge: (submission, run) => judgeModules(submission, spec, prepared, run),
@@ -59,6 +59,11 @@ export function moduleGrading(spec: ModuleLab): Grading {
 }
 
 const SANDBOX = 'Sandbox';
+
+/** Any version will do that the lab can be prepared with; where it differs from the exercise's, its origin says so. */
+function usedOf({ version }: { readonly version: string }, { detail, digest }: Origin): UsedSource {
+  return { wanted: version, used: version, origin: detail, digest };
+}
 
 /** The checks themselves count as well. */
 async function digestOf({ qemu, linux, image, programs }: Prepared): Promise<string> {

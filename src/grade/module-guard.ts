@@ -17,6 +17,8 @@ export interface ModuleFindings {
 const SIGN_OF_LIFE = 4_000;
 /** From the end of a process to the end of the report that tells why. */
 const REPORT = 1_500;
+/** From a crash to the end of the check that met it. */
+const AFTER_CRASH = 1_000;
 /** After so many checks that hang the others are not begun. */
 const MOST_LATE = 2;
 
@@ -34,7 +36,7 @@ export function guardedCheck(check: LineCheck, findings: ModuleFindings): LineCh
         throw new CheckFailure('the module does not answer any more', [], undefined, 'timed-out');
       const scene = { context, findings, cursor: context.machine.console.cursor };
       try {
-        await inTime(check.run(context), own * context.timeouts.scale);
+        await inTime(check.run(context), own * context.timeouts.scale, scene);
       } catch (error) {
         throw await explain(error, scene);
       }
@@ -56,16 +58,36 @@ class Late extends Error {
   }
 }
 
-async function inTime(work: Promise<void>, limit: number): Promise<void> {
+/** Ends as well soon after a crash: what the kernel killed may hold what the check waits for. */
+async function inTime(work: Promise<void>, limit: number, scene: Scene): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Late(limit)), limit);
   });
+  const over = new AbortController();
   try {
-    await Promise.race([work, late]);
+    await Promise.race([
+      work,
+      late,
+      crashed(scene, limit, AbortSignal.any([over.signal, scene.context.signal])),
+    ]);
   } finally {
     clearTimeout(timer);
+    over.abort();
   }
+}
+
+async function crashed({ context, cursor }: Scene, timeout: number, signal: AbortSignal): Promise<void> {
+  const { console } = context.machine;
+  for (let from = cursor; fatal({ context, cursor }) === undefined; from = console.cursor) {
+    const options = { name: 'a crash', from, signal, timeout, fatal: [] };
+    const report = await console.waitFor(/---\[ end trace/, options).catch(() => undefined);
+    if (report === undefined) return await new Promise(() => {}); // the other events decide
+  }
+  // a check that sees the crash itself says more about it
+  await new Promise((resolve) => {
+    setTimeout(resolve, AFTER_CRASH * context.timeouts.scale);
+  });
 }
 
 /** The error in the words of what the kernel reported meanwhile, if it reported anything. */
@@ -95,7 +117,7 @@ async function reportPrinted({ context, cursor }: Scene): Promise<void> {
   await machine.console.waitFor(/---\[ end trace/, options).catch(() => {}); // no report is an answer too
 }
 
-function fatal({ context, cursor }: Scene): KernelReport | undefined {
+function fatal({ context, cursor }: Pick<Scene, 'context' | 'cursor'>): KernelReport | undefined {
   return fatalReport(context.machine.console.reports(cursor));
 }
 

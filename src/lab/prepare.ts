@@ -46,6 +46,8 @@ export interface Origin {
   readonly detail: string;
   /** Of the source tree, or of the packages. */
   readonly digest: string;
+  /** The unpacked source tree, where there is one. */
+  readonly tree?: string;
 }
 
 /** All artifacts of a lab. */
@@ -216,9 +218,9 @@ async function sourceOf(
 }
 
 function originOf(source: ResolvedSource): Origin {
-  const { origin, wanted, version, digest } = source;
+  const { origin, wanted, version, digest, tree } = source;
   const differs = wanted === version ? '' : ` (the exercise names ${wanted})`;
-  return { detail: `${origin.kind}: ${origin.detail}${differs}`, digest };
+  return { detail: `${origin.kind}: ${origin.detail}${differs}`, digest, tree };
 }
 
 async function joined(work: Work): Promise<Prepared> {

@@ -127,7 +127,8 @@ export async function withBench<T>(
   const options = treeOptions(grading.lab, flags);
   await preflight({ yes: flags.yes === true, needs: [...needsOf(options), 'sandbox'], signal });
   const timeouts = hostTimeouts();
-  const steps = { ...grading.steps, ...gradeSteps };
+  const options = treeOptions(grading.lab, flags);
+  const steps = { ...grading.steps(options), ...gradeSteps };
   return await withDisplay({ steps, signal, timing: flags.timing === true }, async (context) => {
     const bench = await grading.open(options, context, timeouts);
     const note: WithBench['note'] = (submission, done, total) =>
