@@ -10,7 +10,7 @@ import { codeOf, decodeCrashes, type HandedInText } from './crashes.js';
 import type { BuildFileChange, GradedCheck } from './grade-report.js';
 import type { Judged, JudgedLine, JudgeRun } from './grading.js';
 import { type BuiltModule, buildHandedIn } from './module-build.js';
-import type { ModuleLab, ModuleLine } from './module-grading.js';
+import type { ModuleLab, ModuleLine } from './module-lab.js';
 import { type ModuleLaneResult, type ModuleLaneSpec, runModuleLane } from './module-lane.js';
 
 /** Machines that run at the same time for one hand-in. */

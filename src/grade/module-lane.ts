@@ -12,8 +12,8 @@ import { loadProfile } from '../machine/profiles.js';
 import type { ConsoleExcerpt, GradedCheck } from './grade-report.js';
 import type { JudgeRun } from './grading.js';
 import { consoleExcerpt, gradedCheck } from './lane-result.js';
-import type { ModuleLab } from './module-grading.js';
 import { guardedCheck, type ModuleFindings } from './module-guard.js';
+import type { ModuleLab } from './module-lab.js';
 import { runChecks } from './run-checks.js';
 import { withSealedMachine } from './sealed-machine.js';
 
