@@ -127,7 +127,6 @@ export async function withBench<T>(
   const options = treeOptions(grading.lab, flags);
   await preflight({ yes: flags.yes === true, needs: [...needsOf(options), 'sandbox'], signal });
   const timeouts = hostTimeouts();
-  const options = treeOptions(grading.lab, flags);
   const steps = { ...grading.steps(options), ...gradeSteps };
   return await withDisplay({ steps, signal, timing: flags.timing === true }, async (context) => {
     const bench = await grading.open(options, context, timeouts);
