@@ -8,13 +8,14 @@
  *
  * logs both fields: "ioctl: call to IOCTL_TEST (10,a)!". Any other command fails
  * with EINVAL, a bad address with EFAULT; neither logs anything. A field2 that
- * is no printable character is logged as an escape sequence, so that nobody can
- * forge lines of the log.
+ * is no printable character is logged as an octal escape sequence, so that
+ * nobody can forge lines of the log.
  *
  * The entry may be open while the module is removed: procfs lets calls that are
  * under way finish, and refuses later ones.
  */
 
+#include <linux/ctype.h>
 #include <linux/errno.h>
 #include <linux/fs.h>
 #include <linux/init.h>
@@ -44,7 +45,11 @@ static long ioctl_test_ioctl(struct file *file, unsigned int command, unsigned l
 		return -EINVAL;
 	if (copy_from_user(&fields, (const void __user *)arg, sizeof(fields)))
 		return -EFAULT;
-	pr_info("ioctl: call to IOCTL_TEST (%d,%*pE)!\n", fields.field1, 1, &fields.field2);
+	if (isascii(fields.field2) && isprint(fields.field2))
+		pr_info("ioctl: call to IOCTL_TEST (%d,%c)!\n", fields.field1, fields.field2);
+	else
+		pr_info("ioctl: call to IOCTL_TEST (%d,\\%03o)!\n", fields.field1,
+			(unsigned char)fields.field2);
 	return 0;
 }
 

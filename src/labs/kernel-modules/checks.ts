@@ -1,8 +1,10 @@
 import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
+import { extraChecks } from './checks/extras.js';
 import { helloChecks } from './checks/hello.js';
 import { ioctlChecks } from './checks/ioctl.js';
 import { kernelLogCheck } from './checks/kernel-log.js';
 import { keyboardChecks } from './checks/keyboard.js';
+import { keyboardSafetyChecks } from './checks/safety.js';
 
 /** All checks of the exercise; `lab test` runs them on our modules, the grading on those of a student. */
 export function kernelModulesChecks(setup: ModuleSetup): LineCheck[] {
@@ -12,6 +14,9 @@ export function kernelModulesChecks(setup: ModuleSetup): LineCheck[] {
     ...ioctlChecks(setup),
     kernelLogCheck('ioctl-test', 'ioctl_test'),
     ...keyboardChecks(setup),
+    ...keyboardSafetyChecks(setup),
+    ...extraChecks(setup),
     kernelLogCheck('keyboard', 'keyboard'),
+    kernelLogCheck('keyboard-safety', 'keyboard-unload'),
   ];
 }

@@ -8,7 +8,7 @@ import { codesOf, type Key, keys, rows, type Stroke, typed } from '../scan-codes
 
 const OF_EACH_ROW = 4;
 /** Milliseconds in which nothing is pressed. */
-const QUIET = 400;
+const QUIET = 250;
 
 /** The module `keyboard`: the codes of keys that the host presses reach those who read. */
 export function keyboardChecks(setup: ModuleSetup): LineCheck[] {

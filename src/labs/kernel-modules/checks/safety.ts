@@ -1,0 +1,154 @@
+import { quoteForShell } from '../../../guest/command.js';
+import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
+import { Choice } from '../choice.js';
+import { withModule } from '../guest-module.js';
+import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
+import { LiveProgram } from '../live-program.js';
+import { Readers } from '../readers.js';
+import { keys, rows, type Stroke, typed } from '../scan-codes.js';
+
+const RELOADS = 50;
+/** Milliseconds in which an rmmod that is going to be refused has been refused. */
+const REFUSED = 250;
+
+/** What the module `keyboard` must not do to others, and how it goes. */
+export function keyboardSafetyChecks(setup: ModuleSetup): LineCheck[] {
+  const common = { line: 'keyboard-safety', machine: 'keyboard-unload', deadline: 30_000 };
+  const within = (use: (keyboard: LoadedKeyboard) => Promise<void>) => (context: CheckContext) =>
+    withKeyboard(context, setup, use);
+  return [
+    {
+      ...common,
+      machine: 'keyboard',
+      id: 'keyboard-others',
+      title:
+        'the input layer gets every key before, while and after the module is loaded, also when held over it',
+      run: (context) => others(context, setup),
+    },
+    {
+      ...common,
+      id: 'keyboard-unload-unused',
+      title: 'rmmod when no key was pressed, and when nobody has read',
+      run: within(unloadUnused),
+    },
+    {
+      ...common,
+      id: 'keyboard-unload-held',
+      title: 'rmmod while keys are held down; their release is nobody’s trouble',
+      needs: ['keyboard-unload-unused'],
+      run: within(unloadHeld),
+    },
+    {
+      ...common,
+      id: 'keyboard-unload-open',
+      title: 'rmmod while a reader waits is refused, or ends once it has read',
+      needs: ['keyboard-unload-unused'],
+      run: within(unloadOpen),
+    },
+    {
+      ...common,
+      id: 'keyboard-reload',
+      title: `${RELOADS} times loaded and unloaded while keys arrive; then it works as before`,
+      needs: ['keyboard-unload-held'],
+      run: within(reload),
+    },
+  ];
+}
+
+async function others(context: CheckContext, setup: ModuleSetup): Promise<void> {
+  const choice = new Choice(context.nonce, 'others');
+  const [a, b] = choice.some(rows.flat(), 2).map((key) => ({ key }));
+  if (a === undefined || b === undefined) return;
+  await withModule(context, setup, 'keyboard', async (module) => {
+    await using readers = await Readers.start(context, setup, []);
+    const some = () =>
+      typed(
+        choice.some(
+          keys.filter(({ name }) => name !== a.key.name && name !== b.key.name),
+          6,
+        ),
+      );
+    const phases: [() => Promise<unknown>, Stroke[]][] = [
+      [async () => {}, [...some(), { ...a, down: true }]],
+      [() => module.insert(), [{ ...a, down: false }, ...some(), { ...b, down: true }]],
+      [() => module.remove(), [{ ...b, down: false }, ...some()]],
+    ];
+    for (const [change, strokes] of phases) {
+      await change();
+      await readers.press(strokes);
+    }
+    context.prove(
+      `${phases.map(([, strokes]) => strokes.length).join(', ')} strokes before, while and after`,
+    );
+  });
+}
+
+async function unloadUnused({ context, setup, module, place }: LoadedKeyboard): Promise<void> {
+  await module.remove();
+  await module.insert();
+  {
+    await using nobody = await Readers.start(context, setup, []);
+    await nobody.press(typed(new Choice(context.nonce, 'unused').some(keys, 4)));
+  }
+  await module.remove();
+  await module.insert();
+  await (await Readers.start(context, setup, [place])).finish();
+  await module.remove();
+  if (await module.loaded()) throw new CheckFailure('after rmmod the module is still there');
+  context.prove('unloaded without a key, after keys that nobody read, and after a reader that got none');
+}
+
+async function unloadHeld({ context, setup, module }: LoadedKeyboard): Promise<void> {
+  const choice = new Choice(context.nonce, 'held');
+  await using readers = await Readers.start(context, setup, []);
+  const held = choice.some(rows.flat(), 3);
+  await readers.press(held.map((key) => ({ key, down: true })));
+  await module.remove();
+  await readers.press(held.map((key) => ({ key, down: false })));
+  await readers.press(typed(choice.some(keys, 4)));
+  context.prove(
+    `unloaded while ${held.map(({ name }) => name).join(', ')} were down; the input layer got all`,
+  );
+}
+
+/** A file of /proc cannot refuse; there, rmmod waits for the read to end. */
+async function unloadOpen({ context, setup, module, place }: LoadedKeyboard): Promise<void> {
+  const { guest, signal } = context;
+  await using readers = await Readers.start(context, setup, [place]);
+  const removal = guest.exec(module.rmmod, { signal, blame: 'submission' });
+  removal.catch(() => {}); // awaited below
+  const { state } = await readers.window(0, REFUSED);
+  const [key] = new Choice(context.nonce, 'open').some(rows.flat(), 1);
+  await readers.press(key === undefined ? [] : typed([key]));
+  const refused = (await removal).exitCode !== 0;
+  if (refused)
+    await readers.expect(0, key === undefined ? [] : typed([key]), 'the reader that kept the module');
+  await readers[Symbol.asyncDispose]();
+  if (refused) await module.remove();
+  expectEqual('whether it is loaded in the end', await module.loaded(), false);
+  context.prove(
+    `with a reader in state ${state}: ${refused ? 'refused, the reader went on' : 'done'}; unloaded afterwards`,
+  );
+}
+
+async function reload(keyboard: LoadedKeyboard): Promise<void> {
+  const { context, setup, module, place } = keyboard;
+  const choice = new Choice(context.nonce, 'reload');
+  await using readers = await Readers.start(context, setup, []);
+  const round = `${module.rmmod} && ${module.insmod} || { echo failed; exit 1; }`;
+  const script = `i=0; while [ $i -lt ${RELOADS} ]; do ${round}; i=$((i+1)); done; echo done`;
+  await using loop = await LiveProgram.start(context, `sh -c ${quoteForShell(script)}`);
+  let strokes = 0;
+  for (let over = false; !over; over = loop.lines.length > 0) {
+    const next = typed(choice.some(keys, 3));
+    await readers.press(next);
+    strokes += next.length;
+  }
+  expectEqual('how the rounds ended', loop.lines.join(' '), 'done');
+  await using after = await Readers.start(context, setup, [place]);
+  const last = typed(choice.some(rows.flat(), 4));
+  await after.press(last, 1);
+  await after.expect(0, last, 'a reader afterwards');
+  context.prove(`${RELOADS} rounds while ${strokes} strokes arrived; then ${last.length} codes at a reader`);
+}
