@@ -216,6 +216,7 @@ function checkVariant(lab: Lab, asked: string | undefined): string {
 function checkDistro(lab: Lab, flags: UpFlags, profile: Profile, variant: string): void {
   const { contributions = [], fragments = [] } = lab.variants[variant] ?? {};
   const against = [
+    ...(lab.ownKernel === undefined ? [] : [`the lab ${lab.name}: ${lab.ownKernel}`]),
     ...(flags.linux === undefined ? [] : ['--linux builds a kernel from a tree']),
     ...(flags.linuxVersion === undefined ? [] : ['--linux-version builds a kernel of that release']),
     ...(flags.linuxPatch.length === 0 ? [] : ['--linux-patch changes the kernel']),
@@ -231,9 +232,9 @@ function checkDistro(lab: Lab, flags: UpFlags, profile: Profile, variant: string
   throw new LabError({
     code: 'usage/kernel',
     blame: 'user',
-    fact: "--kernel distro takes Debian's kernel as it is, and something else was asked for as well",
+    fact: "--kernel distro takes Debian's kernel as it is, and that does not fit what was asked for",
     evidence: against,
-    next: 'leave one of them out',
+    next: 'leave --kernel distro out, and the kernel is built',
   });
 }
 

@@ -35,6 +35,8 @@ export interface Lab {
   readonly variants: Readonly<Record<string, KernelVariant>>;
   /** Out-of-tree modules: name of the `.ko` without its ending → folder of its sources. */
   readonly modules: Readonly<Record<string, string>>;
+  /** Why a distribution's kernel will not do, for a lab for which that is so. */
+  readonly ownKernel?: string;
   /** Modules of the kernel itself that the lab loads; `modprobe` finds them, and what they depend on, in the guest. */
   readonly kernelModules: readonly string[];
   /** Static programs for the guest: name → C source. */

@@ -1,7 +1,7 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
-import { kernelModuleFiles } from '../../src/build/kernel-modules.js';
+import { kernelModuleFiles, modulesInOrder } from '../../src/build/kernel-modules.js';
 import { useTempFolder } from '../support/temp.js';
 
 const temp = useTempFolder();
@@ -53,5 +53,26 @@ describe('the files of kernel modules', () => {
       code: 'build/no-kernel-module',
       evidence: ['its modules: brd, configfs, null_blk, t10_pi'],
     });
+  });
+});
+
+describe('the order of modules', () => {
+  test('puts each after what it depends on, once', async () => {
+    await module('a.ko', 'b,c');
+    await module('b.ko', 'c,crc-t10dif');
+    await module('c.ko', '');
+    expect(await modulesInOrder(tree(), ['b', 'a'])).toEqual(['kernel/c.ko', 'kernel/b.ko', 'kernel/a.ko']);
+  });
+
+  test('unpacks a compressed module before it is read', async () => {
+    await module('packed.ko', 'c');
+    const plain = join(tree(), 'kernel/packed.ko');
+    await rename(plain, join(temp.path, 'packed.ko'));
+    await writeFile(`${plain}.xz`, 'compressed');
+    const unpack = async (path: string) => {
+      expect(path).toBe(`${plain}.xz`);
+      await rename(join(temp.path, 'packed.ko'), plain);
+    };
+    expect(await modulesInOrder(tree(), ['packed'], unpack)).toEqual(['kernel/c.ko', 'kernel/packed.ko']);
   });
 });

@@ -65,6 +65,7 @@ export const lab = defineLab({
     },
   },
   modules: { my_rng: join(folder, 'module') },
+  ownKernel: "the exercise gives its driver the major number 250, which is taken in Debian's kernel (PPS)",
   kernelModules: [],
   programs: {
     'my-app': join(folder, 'guest/my-app.c'),
