@@ -79,7 +79,7 @@ export interface DistroLinuxRequest {
 }
 
 /** Changes when this file makes something else of the same packages. */
-const RECIPE = 1;
+const RECIPE = 2;
 
 /**
  * Debian's kernel in the place of one built here: the kernel, the modules that a boot and the lab need, and a tree
@@ -191,9 +191,20 @@ async function takeKbuild(work: string, { headers, common, kbuild }: KernelDebs,
   for (const [from, path] of parts) {
     await rename(from, join(to, path)).catch((cause) => Promise.reject(unexpected([from], cause)));
   }
-  await rm(join(to, 'include/dt-bindings'), { recursive: true, force: true });
+  await dropUnused(join(to, 'include'));
   const variables = await readFile(join(own, '.kernelvariables'), 'utf8');
   await writeFile(join(to, '.kernelvariables'), kernelVariables(variables));
+}
+
+/**
+ * Half of all files: device tree bindings, and an empty file for each configuration symbol, whose times tell a build
+ * inside the kernel's own tree what to make again.
+ */
+async function dropUnused(include: string): Promise<void> {
+  await rm(join(include, 'dt-bindings'), { recursive: true, force: true });
+  const stamps = await readdir(join(include, 'config'), { withFileTypes: true });
+  const symbols = stamps.filter((entry) => /^[A-Z0-9_]+$/i.test(entry.name));
+  for (const { name } of symbols) await rm(join(include, 'config', name), { recursive: true });
 }
 
 /**
