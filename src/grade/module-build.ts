@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { type Diagnostic, formatDiagnostics } from '../build/diagnostics.js';
 import type { Kernel } from '../build/kernel.js';
 import { LabError } from '../errors.js';
+import { builtName, type ModuleRule, moduleName } from '../intake/module-rules.js';
 import type { LooseModule, Submission } from '../intake/submission.js';
 import { buildSubmittedModule } from '../sandbox/build-module.js';
 import { explainBuild } from './explain-build.js';
@@ -26,11 +27,12 @@ export interface BuiltModule {
 
 /** Builds a module of a hand-in in a jail against the lab's kernel. Throws only what is not the student's doing. */
 export async function buildHandedIn(
-  name: string,
+  rule: ModuleRule,
   { modules = {}, problems }: Pick<Submission, 'modules' | 'problems'>,
   linux: Kernel,
   run: JudgeRun,
 ): Promise<BuiltModule> {
+  const { name } = rule;
   const loose = modules[name];
   const none = { name, texts: EMPTY, makefiles: EMPTY, warnings: [], notes: [] };
   if (loose === undefined)
@@ -49,7 +51,7 @@ export async function buildHandedIn(
     const { modules: made, warnings } = await run.stages.run(`build-${name}`, `Build ${name}`, () =>
       buildSubmittedModule(request, run),
     );
-    const ko = choose(name, made);
+    const ko = choose(builtName(rule), made);
     const evidence = [`proof: ${basename(ko)} was built for Linux ${linux.release}`, ...listed(warnings)];
     const others = made.filter((path) => path !== ko).map((path) => basename(path));
     const notes = others.length === 0 ? [] : [`${others.join(', ')} was built as well, and left aside`];
@@ -89,7 +91,7 @@ async function readFiles({ dir, files }: LooseModule): Promise<Pick<BuiltModule,
 }
 
 function choose(name: string, made: readonly string[]): string {
-  const exact = made.find((path) => basename(path, '.ko').replaceAll('-', '_') === name);
+  const exact = made.find((path) => moduleName(basename(path, '.ko')) === name);
   return exact ?? (made[0] as string);
 }
 

@@ -29,9 +29,8 @@ export async function judgeModules(
   run: JudgeRun,
 ): Promise<Judged> {
   await mkdir(run.dir, { recursive: true });
-  const names = spec.rules.modules.map(({ name }) => name);
   const [built, program] = await settled([
-    inTurn(names, AT_ONCE, (name) => buildHandedIn(name, submission, prepared.linux, run)),
+    inTurn(spec.rules.modules, AT_ONCE, (rule) => buildHandedIn(rule, submission, prepared.linux, run)),
     buildProgram(submission, run),
   ] as const);
   run.stages.feedback();
@@ -115,10 +114,11 @@ async function runLanes(
   const there = new Set(kos.map(([name]) => name));
   const lines = spec.lines.filter(({ modules }) => modules.every((name) => there.has(name)));
   const own = Object.entries(prepared.programs).map(([name, { binary }]) => [name, binary] as const);
-  const submitted = program.path === undefined ? [] : [['submitted', program.path] as const];
+  const under = spec.rules.program.name;
+  const submitted = program.path === undefined ? [] : [[under, program.path] as const];
   const lane = {
     modules: Object.fromEntries(kos),
-    programs: Object.fromEntries([...own, ...submitted]),
+    programs: Object.fromEntries([...own.filter(([name]) => name !== under), ...submitted]),
   };
   const groups = [...groupsOf(spec, lines)];
   const results = await inTurn(groups, AT_ONCE, async ([group, ids]) => {

@@ -70,15 +70,15 @@ export async function runModuleLane(
   });
 }
 
-/** Under names that no module can know. */
+/** In a folder, and programs under names, that no module can know. */
 async function copyIn(
   { modules, programs }: ModuleLaneSpec,
   { guest, timeouts }: CheckTarget,
 ): Promise<ModuleSetup> {
   const folder = `/tmp/${randomBytes(8).toString('hex')}`;
-  const placed = (items: Readonly<Record<string, string>>, to: (name: string) => string) =>
-    Object.entries(items).map(([name, from]) => ({ name, from, to: to(name) }));
-  const kos = placed(modules, (name) => `${folder}/${name}.ko`);
+  const placed = (items: Readonly<Record<string, string>>, to: (from: string) => string) =>
+    Object.entries(items).map(([name, from]) => ({ name, from, to: to(from) }));
+  const kos = placed(modules, (from) => `${folder}/${basename(from)}`);
   const tools = placed(programs, () => `${folder}/${randomBytes(8).toString('hex')}`);
   const items = [
     ...kos.map(({ from, to }) => ({ from, to, mode: 0o644 })),

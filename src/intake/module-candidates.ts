@@ -2,7 +2,7 @@ import { posix } from 'node:path';
 import { chooseOne } from './choose.js';
 import type { ModuleFiles } from './module-files.js';
 import { isModuleMakefile, type ModuleMakefile, readMakefile } from './module-makefile.js';
-import { type ModuleRule, moduleName } from './module-rules.js';
+import { builtName, type ModuleRule, moduleName } from './module-rules.js';
 import type { Recognised } from './recognise.js';
 import { withoutComments } from './text.js';
 
@@ -45,6 +45,8 @@ function kbuildFiles(makefiles: readonly Recognised[]): ModuleMakefile[] {
 function candidatesOf(makefile: ModuleMakefile, { sources, helpers }: ModuleFiles): ModuleCandidate[] {
   const folder = posix.dirname(makefile.file.name);
   const all = [...sources, ...helpers];
+  // a module that came built only
+  if (!all.some(({ name }) => folder === '.' || name.startsWith(`${folder}/`))) return [];
   const find = (stem: string) => all.find(({ name }) => name === posix.join(folder, `${stem}.c`));
   const known = makefile.stems.map((stem) => {
     const own = [stem, ...(makefile.parts.get(stem) ?? [])].map(find).filter((file) => file !== undefined);
@@ -122,7 +124,8 @@ export function assignModules(
 }
 
 function scoreOf(rule: ModuleRule, { stem, sources }: ModuleCandidate): number {
-  const named = stem !== undefined && moduleName(posix.basename(stem)) === rule.name;
+  const own = stem === undefined ? '' : moduleName(posix.basename(stem));
+  const named = own === rule.name || own === builtName(rule);
   const text = sources.map((source) => withoutComments(source.text)).join('\n');
   return (named ? BY_NAME : 0) + rule.marks.filter((mark) => mark.test(text)).length;
 }

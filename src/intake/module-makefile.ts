@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { type ModuleRule, moduleName } from './module-rules.js';
+import { builtName, type ModuleRule, moduleName } from './module-rules.js';
 import type { Recognised } from './recognise.js';
 
 /** What a makefile says about modules. */
@@ -59,23 +59,28 @@ export const KEPT = 'Kbuild.handed-in';
 
 /** A file Kbuild that makes just the one module of a student's makefile, which is kept beside it, under the exercise's name. */
 export function kbuildAround(rule: ModuleRule, stem: string, kept: string): string {
-  const same = moduleName(stem) === rule.name;
+  const name = builtName(rule);
+  const same = moduleName(stem) === name;
   const composed = `$(or $(strip $(${stem}-y) $(${stem}-objs)),${stem}.o)`;
-  const own = same ? [] : [`${rule.name}-y := ${composed}`];
-  return [`include $(src)/${kept}`, `obj-m := ${same ? stem : rule.name}.o`, ...own, ''].join('\n');
+  const own = same ? [] : [`${name}-y := ${composed}`];
+  return [`include $(src)/${kept}`, `obj-m := ${same ? stem : name}.o`, ...own, ''].join('\n');
 }
 
 /** A file Kbuild for sources that came without one; the first of `stems` may not be the module's own name if there are more. */
 export function kbuildOf(rule: ModuleRule, stems: readonly string[]): string {
   const [only = '', ...others] = stems;
-  if (others.length === 0 && moduleName(only) === rule.name) return `obj-m := ${only}.o\n`;
-  return `obj-m := ${rule.name}.o\n${rule.name}-y := ${stems.map((stem) => `${stem}.o`).join(' ')}\n`;
+  const name = builtName(rule);
+  if (others.length === 0 && moduleName(only) === name) return `obj-m := ${only}.o\n`;
+  return `obj-m := ${name}.o\n${name}-y := ${stems.map((stem) => `${stem}.o`).join(' ')}\n`;
 }
 
 /** Whether a makefile makes this module alone, under the exercise's name. */
 export function isAsAsked({ stems, conditional }: ModuleMakefile, rule: ModuleRule): boolean {
   const [stem = '', ...others] = stems;
   return (
-    others.length === 0 && !conditional && stem === posix.basename(stem) && moduleName(stem) === rule.name
+    others.length === 0 &&
+    !conditional &&
+    stem === posix.basename(stem) &&
+    moduleName(stem) === builtName(rule)
   );
 }

@@ -3,8 +3,7 @@ import { dirname, join, posix } from 'node:path';
 import type { ModuleCandidate } from './module-candidates.js';
 import type { ModuleFiles } from './module-files.js';
 import { isAsAsked, KEPT, kbuildAround, kbuildOf } from './module-makefile.js';
-import type { ModuleRule } from './module-rules.js';
-import { moduleName } from './module-rules.js';
+import { builtName, type ModuleRule, moduleName } from './module-rules.js';
 import type { LooseModule } from './submission.js';
 
 export interface StagedModule {
@@ -59,11 +58,12 @@ function setMakefile(
   const kept = own === kbuild ? KEPT : posix.basename(own);
   texts.set(posix.join(folder, kept), makefile.file.text);
   texts.set(kbuild, kbuildAround(rule, stem, kept));
-  const same = moduleName(stem) === rule.name;
+  const name = builtName(rule);
+  const same = moduleName(stem) === name;
   return [
     same
       ? `of what ${makefile.file.name} makes, ${stem}.ko was built by itself`
-      : `${makefile.file.name} makes ${stem}.ko; it was built as ${rule.name}.ko, the name of the exercise`,
+      : `${makefile.file.name} makes ${stem}.ko; it was built as ${name}.ko, the name that is used here`,
   ];
 }
 
@@ -75,7 +75,7 @@ function withoutMakefile(
 ): string {
   const stems = sources.map((source) => posix.basename(plainPath(source.name)).replace(/\.[cS]$/i, ''));
   const [first = ''] = stems;
-  if (stems.length > 1 && moduleName(first) === rule.name) {
+  if (stems.length > 1 && moduleName(first) === builtName(rule)) {
     // a module of several objects cannot have one of its own name
     const path = plainPath(sources[0]?.name ?? '');
     texts.set(posix.join(posix.dirname(path), `${first}_main.c`), texts.get(path) ?? '');
@@ -83,5 +83,5 @@ function withoutMakefile(
     stems[0] = `${first}_main`;
   }
   texts.set(kbuild, kbuildOf(rule, stems));
-  return `${name} came without a makefile; one was added that makes ${rule.name}.ko`;
+  return `${name} came without a makefile; one was added that makes ${builtName(rule)}.ko`;
 }
