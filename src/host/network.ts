@@ -13,7 +13,7 @@ export async function ipJson(args: readonly string[], context: ToolContext): Pro
   return exitCode === 0 && stdout.trim() !== '' ? JSON.parse(stdout) : [];
 }
 
-/** Runs several commands of ip(8), all or none of which are needed: it stops at the first that fails. */
+/** Runs several commands of ip(8), given without its name, up to the first that fails. */
 export async function ipBatch(commands: readonly string[], context: ToolContext): Promise<void> {
   await administer('ip', ['-batch', '-'], context, { input: `${commands.join('\n')}\n` });
 }

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { LabError } from '../errors.js';
 import { IP_FORWARD, ipJson, nft, readIpForward, type ToolContext } from '../host/network.js';
 import { OUR_TAP, type TapNetwork, tapAddresses } from './network.js';
-import { closeTap, rules, tapHolder } from './tap.js';
+import { closeAbandonedTap, rules, tapExists, tapHolder } from './tap.js';
 import { conflictingRoutes } from './tap-conflicts.js';
 
 /**
@@ -18,9 +18,8 @@ export async function requireTap(net: TapNetwork, context: ToolContext): Promise
   if (net.ours && !(await isNetworkAdmin())) throw noRights();
   await requireTunDriver();
   if (!net.ours) return await requireDevice(net.device, context);
-  const [link] = await ipJson(['link', 'show', 'dev', OUR_TAP], context);
-  if (link === undefined) await closeTap(undefined, context);
-  await requireFreeSubnet(context);
+  await closeAbandonedTap(context);
+  await requireUnused(context);
   await requireForwarding();
   // nothing is changed, but the kernel has its say
   await nft(['-c', '-f', '-'], context, { input: rules({ name: 'check', pid: 0 }, '0') });
@@ -45,13 +44,18 @@ function noRights(): LabError {
       `it would create the device ${OUR_TAP} with ${tapAddresses.host}/${tapAddresses.prefix}, an nft table of the same name, and set ip_forward`,
       'all of it is undone when the machine goes',
     ],
-    next: `run the same command with \`sudo -E\`, use --net user, or have a device of your own made and name it:\n${deviceCommands('lab0').join('\n')}\nlab up --net tap --tap-device lab0`,
+    next: [
+      'run the same command with `sudo -E`, or use --net user, or have a device made for you once:',
+      ...deviceCommands('lab0'),
+      '  lab up --net tap --tap-device lab0',
+    ].join('\n'),
   });
 }
 
 const TUN = '/dev/net/tun';
 
-async function requireTunDriver(): Promise<void> {
+/** @throws LabError `network/no-tun`. */
+export async function requireTunDriver(): Promise<void> {
   try {
     await access(TUN, constants.R_OK | constants.W_OK);
   } catch (cause) {
@@ -65,16 +69,20 @@ async function requireTunDriver(): Promise<void> {
   }
 }
 
-async function requireFreeSubnet(context: ToolContext): Promise<void> {
+/** Neither the device's name nor any of the addresses may have another use. */
+async function requireUnused(context: ToolContext): Promise<void> {
   const { host, prefix, subnet } = tapAddresses;
   const routes = await ipJson(['-4', 'route', 'show', 'table', 'all'], context);
-  const evidence = conflictingRoutes(routes, subnet).map((route) => `route: ${route}`);
+  const evidence = [
+    ...((await tapExists(context)) ? [`device: ${OUR_TAP}`] : []),
+    ...conflictingRoutes(routes, subnet).map((route) => `route: ${route}`),
+  ];
   if (evidence.length === 0) return;
   const holder = await tapHolder(context);
   throw new LabError({
     code: 'network/taken',
     blame: 'user',
-    fact: `${host}/${prefix}, which --net tap gives this host, is in use here`,
+    fact: `what --net tap gives this host, the device ${OUR_TAP} with ${host}/${prefix}, is in use here`,
     evidence: holder === undefined ? evidence : [`by: ${holder}`, ...evidence],
     next:
       holder === undefined
@@ -133,15 +141,15 @@ function unfit(device: string, why: string): LabError {
     code: 'network/device',
     blame: 'user',
     fact: `the network device ${device} ${why}`,
-    next: `an administrator makes one for you with:\n${deviceCommands(device).join('\n')}`,
+    next: ['an administrator makes one for you with:', ...deviceCommands(device)].join('\n'),
   });
 }
 
 function deviceCommands(device: string): string[] {
   const { host, prefix } = tapAddresses;
   return [
-    `sudo ip tuntap add dev ${device} mode tap user ${userInfo().username}`,
-    `sudo ip address add ${host}/${prefix} dev ${device}`,
-    `sudo ip link set dev ${device} up`,
+    `  sudo ip tuntap add dev ${device} mode tap user ${userInfo().username}`,
+    `  sudo ip address add ${host}/${prefix} dev ${device}`,
+    `  sudo ip link set dev ${device} up`,
   ];
 }

@@ -1,5 +1,5 @@
 import { LabError } from '../errors.js';
-import { ipBatch, nft, readIpForward, type ToolContext, writeIpForward } from '../host/network.js';
+import { ipBatch, ipJson, nft, readIpForward, type ToolContext, writeIpForward } from '../host/network.js';
 import { OUR_TAP, tapAddresses } from './network.js';
 import { foreignDrops } from './tap-conflicts.js';
 
@@ -27,7 +27,8 @@ export interface OpenedTap {
  */
 export async function openTap(owner: TapOwner, context: ToolContext): Promise<OpenedTap> {
   const { host, prefix, subnet } = tapAddresses;
-  await closeTap(undefined, context); // the device is ours now, so a table that is still there belongs to nobody
+  const abandoned = await ourTable(context);
+  if (abandoned !== undefined) await undo(abandoned, context); // the device is ours now
   const before = await readIpForward();
   await nft(['-f', '-'], context, { input: rules(owner, before) });
   if (before === '0') await writeIpForward('1');
@@ -39,20 +40,27 @@ export async function openTap(owner: TapOwner, context: ToolContext): Promise<Op
 }
 
 /**
- * Undoes what `openTap` did for this machine; without an owner, for whichever machine did it. Nothing to undo is no
- * error, and what belongs to another machine by now is left alone.
+ * Undoes what `openTap` did for this machine, which has ended. Nothing to undo is no error, and what belongs to another
+ * machine by now is left alone.
  *
- * @returns whether there was anything to undo.
+ * @throws LabError `network/undo` when nft(8) does not let us look.
  */
-export async function closeTap(owner: TapOwner | undefined, context: ToolContext): Promise<boolean> {
+export async function closeTap(owner: TapOwner, context: ToolContext): Promise<void> {
   const table = await ourTable(context);
-  if (table === undefined || (owner !== undefined && !table.comment.startsWith(ownerMark(owner))))
-    return false;
-  // first, so that at no time everything is forwarded
-  if (/ip_forward was 0$/.test(table.comment)) await writeIpForward('0');
-  // by its handle: another command may have undone this already and made a new one
-  await nft(['delete', 'table', 'ip', 'handle', table.handle], context, { accept: [0, 1] });
-  return true;
+  if (table?.comment.startsWith(ownerMark(owner)) === true) await undo(table, context);
+}
+
+/** The same for whichever machine died and left a table without its device. */
+export async function closeAbandonedTap(context: ToolContext): Promise<void> {
+  const table = await ourTable(context);
+  if (table === undefined) return;
+  // in this order: a table is made only while its device is there
+  if (!(await tapExists(context))) await undo(table, context);
+}
+
+/** Whether this host has a device of the name that we use. */
+export async function tapExists(context: ToolContext): Promise<boolean> {
+  return (await ipJson(['link', 'show', 'dev', OUR_TAP], context)).length > 0;
 }
 
 /** The machine that has set the network up, or had when it died: what the table says of it. */
@@ -87,7 +95,19 @@ function ownerMark({ name, pid }: TapOwner): string {
   return `machine ${name.replaceAll(/[^\w.-]/g, '_').slice(0, 64)}, QEMU ${pid},`;
 }
 
-async function ourTable(context: ToolContext): Promise<{ comment: string; handle: string } | undefined> {
+interface Table {
+  readonly comment: string;
+  readonly handle: string;
+}
+
+async function undo({ comment, handle }: Table, context: ToolContext): Promise<void> {
+  // first, so that at no time everything is forwarded
+  if (/ip_forward was 0$/.test(comment)) await writeIpForward('0');
+  // by its handle: another command may have undone this already, and a machine made a new one
+  await nft(['delete', 'table', 'ip', 'handle', handle], context, { accept: [0, 1] });
+}
+
+async function ourTable(context: ToolContext): Promise<Table | undefined> {
   const command = ['-a', 'list', 'table', 'ip', OUR_TAP];
   const { stdout, stderr, exitCode } = await nft(command, context, { accept: [0, 1] });
   const handle = /^table ip \S+ \{ # handle (\d+)$/m.exec(stdout)?.[1];
@@ -100,8 +120,10 @@ function cannotUndo(stderr: string): LabError {
   return new LabError({
     code: 'network/undo',
     blame: 'user',
-    fact: `what a machine with --net tap has left on this host cannot be looked for`,
+    fact: `nft cannot list its table ${OUR_TAP}, which says what a machine with --net tap has changed on this host`,
     evidence: stderr.trim().split('\n'),
-    next: 'run the same command with `sudo -E`',
+    next: /not permitted/.test(stderr)
+      ? 'run the same command with `sudo -E`'
+      : 'see what `nft list ruleset` says by hand; a new machine can do without: --net user',
   });
 }

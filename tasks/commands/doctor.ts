@@ -63,6 +63,7 @@ async function hostFindings(signal: AbortSignal): Promise<Finding[]> {
     { what: 'speed', state: 'ok', detail: `${(1 / scale).toFixed(1)} × the reference host: ${slow}` },
     await acceleration(signal),
     await sandbox(signal),
+    await tap(),
   ];
 }
 
@@ -84,6 +85,18 @@ async function sandbox(signal: AbortSignal): Promise<Finding> {
     const reasons = error.evidence.slice(0, 3).join('; ');
     return { what: 'sandbox', state: 'note', detail: `\`lab grade\` will refuse: ${reasons}. ${error.next}` };
   }
+}
+
+/** Only `--net tap` needs it. */
+async function tap(): Promise<Finding> {
+  const { isNetworkAdmin, requireTunDriver } = await import('../../src/machine/tap-require.js');
+  const problem = await requireTunDriver().then(
+    () => undefined,
+    (error: Error) => error.message,
+  );
+  if (problem !== undefined) return { what: 'tap', state: 'note', detail: problem };
+  if (await isNetworkAdmin()) return { what: 'tap', state: 'ok', detail: 'this host can have --net tap' };
+  return { what: 'tap', state: 'note', detail: '--net tap takes root, or a device made by an administrator' };
 }
 
 /** Only a boot tells, and that takes a QEMU and a kernel: those that `lab up` built last. */

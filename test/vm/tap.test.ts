@@ -7,6 +7,7 @@ import { nameServers } from '../../src/lab/network.js';
 import { namespaceProblem, useNetNamespace, wire } from '../support/net-namespace.js';
 import { finished, noQemuLeft, qemuProcesses, root, said, useCli } from './cli.js';
 
+/** Tests of this file run in order and build on each other. */
 const problem = namespaceProblem();
 const servers = nameServers(readFileSync('/etc/resolv.conf', 'utf8'));
 const MACHINE = ['--name', 'tap', '--profile', 'fast'];
@@ -178,6 +179,26 @@ describe.skipIf(problem !== undefined)(
       network.run('ip', 'address', 'del', '10.0.2.15/24', 'dev', 'wire0');
       expect(code).toBe(2);
       expect(stderr).toContain('route: 10.0.2.0/24 dev wire0');
+      expect(network.snapshot()).toBe(before);
+    });
+
+    test('a device of the same name is not taken over', async () => {
+      network.run('ip', 'tuntap', 'add', 'dev', 'lab-tap', 'mode', 'tap');
+      const { code, stderr } = await lab('up', ...TAP);
+      network.run('ip', 'link', 'del', 'lab-tap');
+      expect(code).toBe(2);
+      expect(stderr).toContain('device: lab-tap');
+    });
+
+    test('of two at once one gets it, and keeps it', async () => {
+      const names = ['one', 'two'];
+      const ups = await Promise.all(
+        names.map((name) => lab('up', '--name', name, '--profile', 'fast', '--net', 'tap')),
+      );
+      expect(ups.map(({ code }) => code).toSorted()).toEqual([0, 2]);
+      const winner = names[ups.findIndex(({ code }) => code === 0)] ?? '';
+      expect((await lab('exec', '--', 'cat', '/proc/sys/kernel/hostname')).stdout).toBe(`${winner}\n`);
+      expect((await lab('down', winner)).code).toBe(0);
       expect(network.snapshot()).toBe(before);
     });
 
