@@ -74,7 +74,7 @@
 #define SIM_IOC_WRITE		_IOW('q', 3, unsigned long)
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
-typedef fmode_t blk_mode_t;
+#define blk_mode_t		fmode_t
 #define BLK_OPEN_READ		FMODE_READ
 #define BLK_OPEN_WRITE		FMODE_WRITE
 #endif
@@ -115,6 +115,7 @@ struct sim_client {
  * @clients: registered processes
  * @registered: how many they are
  * @users: how many times the device is open
+ * @transfer: held while an ioctl moves a block, so that each block is moved whole
  * @ioctl_reads: blocks read by ioctl
  * @ioctl_writes: blocks written by ioctl
  */
@@ -128,11 +129,13 @@ static struct sim {
 	struct list_head clients;
 	unsigned int registered;
 	unsigned int users;
+	struct mutex transfer; /* orders the blocks of ioctls */
 	atomic64_t ioctl_reads;
 	atomic64_t ioctl_writes;
 } sim = {
 	.lock = __MUTEX_INITIALIZER(sim.lock),
 	.clients = LIST_HEAD_INIT(sim.clients),
+	.transfer = __MUTEX_INITIALIZER(sim.transfer),
 };
 
 #define sim_log(fmt, ...)						\
@@ -317,9 +320,10 @@ static int sim_transfer(struct block_device *bdev, sector_t sector,
 	struct bio bio;
 	int ret;
 
+	mutex_lock(&sim.transfer);
 	ret = sync_blockdev_range(bdev, start, last);
 	if (ret)
-		return ret;
+		goto unlock;
 
 	bio_init(&bio, bdev, &bvec, 1, opf);
 	bio.bi_iter.bi_sector = sector;
@@ -331,6 +335,8 @@ static int sim_transfer(struct block_device *bdev, sector_t sector,
 		invalidate_inode_pages2_range(sim_cache(bdev),
 					      start >> PAGE_SHIFT,
 					      last >> PAGE_SHIFT);
+unlock:
+	mutex_unlock(&sim.transfer);
 	return ret;
 }
 
@@ -680,8 +686,8 @@ static int sim_alloc_storage(void)
 		return -EINVAL;
 	}
 	sim.bytes = (size_t)size_mib * SZ_1M;
-	sim.storage = __vmalloc(sim.bytes, GFP_KERNEL | __GFP_ZERO |
-				__GFP_RETRY_MAYFAIL | __GFP_NOWARN);
+	sim.storage = vmalloc_huge(sim.bytes, GFP_KERNEL | __GFP_ZERO |
+				   __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 	if (!sim.storage) {
 		pr_err("There is no memory for %u MiB\n", size_mib);
 		return -ENOMEM;

@@ -1,0 +1,27 @@
+import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
+import { extraChecks } from './checks/extras.js';
+import { ioctlChecks } from './checks/ioctl.js';
+import { kernelLogCheck } from './checks/kernel-log.js';
+import { loadChecks } from './checks/loads.js';
+import { safetyChecks } from './checks/safety.js';
+import { storageChecks } from './checks/storage.js';
+import { unloadChecks } from './checks/unload.js';
+
+/**
+ * All checks of the exercise; `lab test` runs them on our module, the grading on that of a student. Those of the line
+ * `extras` are about what only our own module and tool promise.
+ */
+export function virtblkiosimChecks(setup: ModuleSetup): LineCheck[] {
+  return [
+    ...loadChecks(setup),
+    ...storageChecks(setup),
+    kernelLogCheck('storage'),
+    ...ioctlChecks(setup),
+    kernelLogCheck('ioctl'),
+    ...safetyChecks(setup),
+    kernelLogCheck('safety'),
+    ...unloadChecks(setup),
+    kernelLogCheck('unload'),
+    ...extraChecks(setup),
+  ];
+}
