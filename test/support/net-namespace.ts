@@ -29,9 +29,10 @@ export function namespaceProblem(): string | undefined {
   }
   const [program = '', ...args] = unshare('true');
   if (spawnSync(program, args).status !== 0) return 'no network namespace can be made';
-  return ['ip', 'nft', 'nsenter', 'ssh', 'scp'].find(
+  const absent = ['ip', 'nft', 'nsenter', 'setpriv', 'ssh', 'scp'].find(
     (tool) => spawnSync('sh', ['-c', `command -v ${tool}`], { env: { ...process.env, PATH } }).status !== 0,
   );
+  return absent === undefined ? undefined : `${absent} is not installed`;
 }
 
 /**

@@ -132,6 +132,19 @@ describe.skipIf(problem !== undefined)(
       expect(network.snapshot()).toBe(before);
     });
 
+    test('who cannot undo it is told so, and nothing is forgotten', async () => {
+      expect((await lab('up', ...TAP)).code).toBe(0);
+      await killQemu();
+      withoutRights();
+      const { code, stdout, stderr } = await lab('status');
+      expect([code, stdout]).toEqual([0, expect.stringContaining('no machine is running')]);
+      expect(stderr).toContain('sudo -E');
+      expect((await lab('down', 'tap')).code).toBe(2);
+      rights = [];
+      expect(await lab('down', 'tap')).toMatchObject({ code: 0, stderr: '' });
+      expect(network.snapshot()).toBe(before);
+    });
+
     test('up after a killed QEMU starts anew, whoever had it', async () => {
       expect((await lab('up', ...TAP)).code).toBe(0);
       await killQemu();
