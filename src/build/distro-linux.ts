@@ -34,12 +34,14 @@ export async function fetchDistroLinux(
   { refresh }: { readonly refresh: boolean },
   context: BuildContext,
 ): Promise<DistroPackages> {
-  const known = refresh ? undefined : await recallDistroLinux();
+  const recall = async () => (refresh ? undefined : await recallDistroLinux());
+  const known = await recall();
   if (known !== undefined) return known;
-  const folder = downloads();
-  const memory = join(folder, MEMORY);
-  return await withLock(`${folder}.lock`, { signal: context.step.signal }, async () => {
-    const debs = await downloadKernel(folder, context);
+  return await withLock(`${downloads()}.lock`, { signal: context.step.signal }, async () => {
+    const meanwhile = await recall();
+    if (meanwhile !== undefined) return meanwhile;
+    const debs = await downloadKernel(downloads(), context);
+    const memory = join(downloads(), MEMORY);
     await writeFile(`${memory}.part`, `${JSON.stringify(debs, null, 1)}\n`);
     await rename(`${memory}.part`, memory);
     return described(debs, true);

@@ -1,6 +1,7 @@
-import { access, constants, realpath, stat } from 'node:fs/promises';
+import { access, constants, mkdir, readFile, realpath, rename, stat, writeFile } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { LabError } from '../errors.js';
+import { cacheRoot } from '../host/paths.js';
 import { run } from '../host/run.js';
 import { digestJson } from '../host/store.js';
 import { isAtLeast } from './meson.js';
@@ -21,25 +22,36 @@ const OLDEST = '7.2';
  *
  * @throws LabError `host/no-qemu`, `host/old-qemu`.
  */
-export async function systemQemu({ step, timeouts }: BuildContext): Promise<SystemQemu> {
+export async function systemQemu(context: BuildContext): Promise<SystemQemu> {
   const [binary, img] = await Promise.all(['qemu-system-x86_64', 'qemu-img'].map(find));
   if (binary === undefined || img === undefined) throw notInstalled();
+  const files = await Promise.all([binary, img].map(fileIdentity));
+  const { version, origin } = await identify(binary, digestJson(files), context);
+  if (!isAtLeast(version, OLDEST)) throw tooOld(version, origin);
+  return {
+    ...{ version, binary, img, dataDirs: [], origin, fresh: false },
+    digest: digestJson({ version, origin, files }),
+  };
+}
+
+/** Asking QEMU and dpkg takes longer than all else that an `up` does when nothing has changed: asked once per program. */
+async function identify(
+  binary: string,
+  key: string,
+  { step, timeouts }: BuildContext,
+): Promise<Pick<SystemQemu, 'version' | 'origin'>> {
+  const folder = join(cacheRoot(), 'probes');
+  const memory = join(folder, `qemu-${key.slice(0, 16)}.json`);
+  const known = await readFile(memory, 'utf8').catch(() => undefined);
+  if (known !== undefined) return JSON.parse(known) as Pick<SystemQemu, 'version' | 'origin'>;
   const options = { signal: step.signal, timeout: timeouts.hostTool };
   const { stdout } = await run(binary, ['--version'], options);
   const version = parseQemuVersion(stdout) ?? '0';
-  const owner = await ownerOf(binary, options);
-  const origin = owner ?? binary;
-  if (!isAtLeast(version, OLDEST)) throw tooOld(version, origin);
-  const files = await Promise.all([binary, img].map(fileIdentity));
-  return {
-    version,
-    binary,
-    img,
-    dataDirs: [],
-    origin,
-    digest: digestJson({ version, origin, files }),
-    fresh: false,
-  };
+  const answer = { version, origin: (await ownerOf(binary, options)) ?? binary };
+  await mkdir(folder, { recursive: true });
+  await writeFile(`${memory}.${process.pid}.part`, JSON.stringify(answer));
+  await rename(`${memory}.${process.pid}.part`, memory);
+  return answer;
 }
 
 /** `QEMU emulator version 7.2.22 (Debian …)` → `7.2.22`. */

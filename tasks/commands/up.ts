@@ -28,6 +28,7 @@ Examples:
   lab up --variant built-in --name builtin
   lab up --qemu ~/src/qemu-8.2.0-rc2.tar.xz --linux ~/src/linux-6.6.4
   lab up --qemu-patch mine.patch
+  lab up virtblkiosim --kernel distro
   sudo -E lab up --net tap`;
 
 async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
