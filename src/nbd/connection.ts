@@ -72,7 +72,7 @@ export class Connection {
       if (this.#socket.closed) return resolve();
       this.#socket.once('close', () => resolve());
       this.#socket.destroySoon();
-      late.then(() => this.#socket.destroy());
+      void late.then(() => this.#socket.destroy());
     });
   }
 
@@ -117,7 +117,7 @@ export class Connection {
   }
 
   #write = (data: Buffer, done: () => void = () => {}): void => {
-    if (this.#socket.destroyed) return done();
+    if (this.#socket.destroyed) return void done();
     this.#socket.write(data, done);
   };
 

@@ -154,7 +154,7 @@ export class Handshake {
   }
 
   #list(data: Buffer): void {
-    if (data.length > 0) return this.#refuse(Option.LIST, 'INVALID', 'this option has no data');
+    if (data.length > 0) return void this.#refuse(Option.LIST, 'INVALID', 'this option has no data');
     for (const { name, description } of this.#exports) {
       const text = Buffer.from(name);
       const head = Buffer.allocUnsafe(4);
@@ -180,11 +180,12 @@ export class Handshake {
     const set = code === Option.SET_META_CONTEXT;
     if (set) this.#allocationFor = undefined;
     if (!this.#structured)
-      return this.#refuse(code, 'INVALID', 'structured replies have to be agreed on before');
+      return void this.#refuse(code, 'INVALID', 'structured replies have to be agreed on before');
     const asked = parseMetaContext(data);
-    if (asked === undefined) return this.#refuse(code, 'INVALID', 'the lengths in the option do not fit');
+    if (asked === undefined)
+      return void this.#refuse(code, 'INVALID', 'the lengths in the option do not fit');
     const chosen = this.#find(asked.name);
-    if (chosen === undefined) return this.#refuse(code, 'UNKNOWN', 'there is no export of this name');
+    if (chosen === undefined) return void this.#refuse(code, 'UNKNOWN', 'there is no export of this name');
     const wanted = set
       ? asked.queries.includes(ALLOCATION)
       : asked.queries.length === 0 ||

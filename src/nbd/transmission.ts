@@ -196,7 +196,7 @@ export class Transmission {
 
   #refuse(request: Request, { error, why }: { readonly error: number; readonly why: string }): void {
     const reply = () => this.#replies.failed(request, error, why);
-    if (request.command !== Command.WRITE || request.length === 0) return reply();
+    if (request.command !== Command.WRITE || request.length === 0) return void reply();
     this.#skip = request.length;
     this.#skipped = reply;
   }
@@ -262,9 +262,9 @@ export class Transmission {
 
   #serve(request: Request): void {
     const { command, offsetHigh, offsetLow, length } = request;
-    if (length === 0 && command !== Command.FLUSH) return this.#replies.done(request);
-    if (request.isRead) return this.#read(request, this.#replies.small(request));
-    if (command === Command.BLOCK_STATUS) return this.#blockStatus(request);
+    if (length === 0 && command !== Command.FLUSH) return void this.#replies.done(request);
+    if (request.isRead) return void this.#read(request, this.#replies.small(request));
+    if (command === Command.BLOCK_STATUS) return void this.#blockStatus(request);
     const backend = this.#backend;
     this.#change(request, () => {
       if (command === Command.FLUSH) return backend.flush();
@@ -345,7 +345,7 @@ export class Transmission {
       then.failed(error);
       return;
     }
-    if (!isPending(result)) return then.done();
+    if (!isPending(result)) return void then.done();
     this.#pending += 1;
     then.later?.();
     result.then(
@@ -363,7 +363,7 @@ export class Transmission {
   }
 
   #fail(request: Request, error: unknown): void {
-    if (error instanceof ConnectionCut) return this.#cut();
+    if (error instanceof ConnectionCut) return void this.#cut();
     const message = error instanceof Error ? error.message : String(error);
     this.#replies.failed(request, errorNumber(error), message);
   }

@@ -9,7 +9,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/errors.ts', 'src/events.ts', 'src/timeouts.ts'],
   ['src/waits.ts'],
   ['src/host'],
-  ['src/monitor', 'src/console'],
+  ['src/monitor', 'src/console', 'src/nbd'],
   ['src/qtest'],
   ['src/sources', 'src/machine'],
   ['src/build'],
