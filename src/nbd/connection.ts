@@ -40,6 +40,7 @@ export class Connection {
   #graceful = false;
   #reason: string | undefined;
   #pumping = false;
+  readonly #over: Promise<void>;
 
   constructor(socket: Socket, options: ConnectionOptions) {
     this.#socket = socket;
@@ -56,7 +57,12 @@ export class Connection {
     socket.on('error', (error) => {
       this.#reason ??= error.message;
     });
-    socket.on('close', () => this.#ended());
+    this.#over = new Promise((resolve) => {
+      socket.on('close', () => {
+        this.#ended();
+        resolve();
+      });
+    });
     socket.write(greeting());
   }
 
@@ -68,12 +74,9 @@ export class Connection {
       deadline.addEventListener('abort', () => resolve(), { once: true }),
     );
     await Promise.race([this.#transmission?.idle(), late]);
-    await new Promise<void>((resolve) => {
-      if (this.#socket.closed) return resolve();
-      this.#socket.once('close', () => resolve());
-      this.#socket.destroySoon();
-      void late.then(() => this.#socket.destroy());
-    });
+    this.#socket.destroySoon();
+    void late.then(() => this.#socket.destroy());
+    await this.#over;
   }
 
   /** Serves what has come in, unless too much waits to go out. */
