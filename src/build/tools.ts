@@ -15,6 +15,7 @@ export const NEEDS = [
   'sources',
   'sandbox',
   'tap',
+  'nbd-clients',
 ] as const;
 
 export type Need = (typeof NEEDS)[number];
@@ -109,7 +110,12 @@ export const TOOLS: readonly Tool[] = [
     package: 'qemu-system-x86',
     needed: ['system-qemu'],
   },
-  { name: 'qemu-img', check: { program: 'qemu-img' }, package: 'qemu-utils', needed: ['system-qemu'] },
+  {
+    name: 'qemu-img',
+    check: { program: 'qemu-img' },
+    package: 'qemu-utils',
+    needed: ['system-qemu', 'nbd-clients'],
+  },
   {
     name: 'libelf of objtool',
     check: { file: '/usr/lib/x86_64-linux-gnu/libelf.so.1' },
@@ -126,6 +132,9 @@ export const TOOLS: readonly Tool[] = [
   { name: 'ip', check: { program: 'ip' }, package: 'iproute2', needed: ['tap'] },
   { name: 'nft', check: { program: 'nft' }, package: 'nftables', needed: ['tap'] },
   { name: 'OpenSSH client', check: { program: 'scp' }, package: 'openssh-client', needed: ['tap'] },
+  { name: 'nbdinfo', check: { program: 'nbdinfo' }, package: 'libnbd-bin', needed: ['nbd-clients'] },
+  { name: 'nbdsh', check: { program: 'nbdsh' }, package: 'python3-libnbd', needed: ['nbd-clients'] },
+  { name: 'nbdkit', check: { program: 'nbdkit' }, package: 'nbdkit', needed: ['nbd-clients'] },
 ];
 
 export interface ProbeContext {
