@@ -15,6 +15,7 @@ import { addSsh } from './commands/ssh.js';
 import { addStatus } from './commands/status.js';
 import { addTest } from './commands/test.js';
 import { addUp } from './commands/up.js';
+import { addVblk } from './commands/vblk.js';
 
 /**
  * The command line. Only definitions: each action loads what it needs when it runs, because completion runs
@@ -30,7 +31,16 @@ export function makeProgram(signal: AbortSignal): Command {
     .showHelpAfterError('(see `lab --help`, and `lab COMMAND --help` for one command)')
     .addHelpText('after', HELP);
   const add = [addUp, addTest, addSsh, addExec, addCp, addConsole, addLogs, addStatus, addDown];
-  for (const addCommand of [...add, addGrade, addReplay, addSelftest, addDoctor, addSources, addCache]) {
+  for (const addCommand of [
+    ...add,
+    addGrade,
+    addReplay,
+    addSelftest,
+    addVblk,
+    addDoctor,
+    addSources,
+    addCache,
+  ]) {
     addCommand(program as Command, signal);
   }
   for (const command of program.commands) command.exitOverride();
