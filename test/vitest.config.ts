@@ -16,7 +16,8 @@ export default defineConfig({
   root: `${import.meta.dirname}/..`,
   test: {
     projects: [
-      project('unit', 0),
+      // properties are tried a hundred times, on a host that may be busy
+      project('unit', 0, { testTimeout: 60_000 }),
       project('integration', 1, { testTimeout: 60_000, hookTimeout: 60_000 }),
       project('vm', 2, {
         testTimeout: 2_400_000, // the first one builds QEMU and Linux, if the cache does not hold them
