@@ -10,6 +10,12 @@ export function noKmemleak({ profile }: CheckTarget): string | undefined {
   return profile === PROFILE ? undefined : `only the kernel of the profile ${PROFILE} has kmemleak`;
 }
 
+/** Why a check that compares amounts of memory does not apply to a run. */
+export function noExactMemory({ profile }: CheckTarget): string | undefined {
+  if (profile !== PROFILE) return undefined;
+  return `the kernel of the profile ${PROFILE} keeps freed memory for a while, and notes on all that is allocated`;
+}
+
 /**
  * Runs a script in the guest and fails when kmemleak finds memory that the script lost: allocated, and no pointer to
  * it left anywhere. What was suspected before is forgotten. The detector trusts nothing younger than 5 s.

@@ -7,6 +7,8 @@ import { eventsOf, runProbe } from './probe.js';
 /** Job files, by the names under which a setup has them. */
 export const FIO_JOBS = ['randread.fio', 'randwrite.fio', 'randrw.fio'] as const;
 
+/** Milliseconds that one job may take; a kernel that watches every access needs most of it. */
+const JOB = 60_000;
 /** Requests of each kind, when the probe stands in for fio. */
 const REQUESTS = 8192;
 
@@ -36,7 +38,7 @@ async function fio(context: CheckContext, setup: ModuleSetup, file: string, vers
     context,
     setup,
     `fio --minimal ${quoteForShell(file)}`,
-    context.timeouts.guestCommand,
+    JOB * context.timeouts.scale,
   );
   const jobs = parseTerse(stdout);
   if (jobs.length === 0) throw new CheckFailure(`fio reported no job of ${file}`, stdout.split('\n'));

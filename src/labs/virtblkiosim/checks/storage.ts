@@ -26,6 +26,7 @@ export function storageChecks(setup: ModuleSetup): LineCheck[] {
       ...common,
       id: 'fio',
       title: '4 KiB random reads, writes and both, through libaio at depth 16, verified',
+      deadline: 90_000,
       run: (context) => fioOrOwn(context, setup),
     },
     {
