@@ -17,11 +17,12 @@
  *   {"event":"key","reader":1,"at":12345,"code":30,"value":1}
  *   {"event":"error","reader":0,"call":"read","error":"EOVERFLOW"}
  *   {"event":"ended","reader":0}                           end of file
- *   {"event":"window","reader":0,"ms":500,"state":"S","ticks":0,"switches":0}
+ *   {"event":"window","reader":0,"ms":500,"state":"S","ticks":0,"switches":0,"timers":2}
  *
  * Commands on standard input: "go", and "window MS": look at the process of each
- * reader now and MS milliseconds later; ticks of CPU time and context switches
- * are those in between. The end of the input ends all.
+ * reader now and MS milliseconds later; ticks of CPU time, context switches, and
+ * the timer interrupts of the whole machine are those in between. The end of the
+ * input ends all.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -309,6 +310,29 @@ static void add_family(pid_t pid, struct sample *sample)
 		closedir(proc);
 }
 
+/* Timer interrupts of all processors, whichever timer the kernel uses. */
+static unsigned long timer_interrupts(void)
+{
+	FILE *file = fopen("/proc/interrupts", "r");
+	unsigned long all = 0, count;
+	char line[512], *next, *end;
+
+	while (file && fgets(line, sizeof(line), file)) {
+		if (!strstr(line, "timer"))
+			continue;
+		next = strchr(line, ':');
+		for (next = next ? next + 1 : line; ; next = end) {
+			count = strtoul(next, &end, 10);
+			if (end == next)
+				break;
+			all += count;
+		}
+	}
+	if (file)
+		fclose(file);
+	return all;
+}
+
 static void look(const struct reader *readers, int count, struct sample *samples)
 {
 	int i;
@@ -321,16 +345,19 @@ static void look(const struct reader *readers, int count, struct sample *samples
 static void show_window(const struct reader *readers, int count, int ms)
 {
 	struct sample before[MAX_READERS], after[MAX_READERS];
+	unsigned long timers;
 	char counts[96];
 	int i;
 
 	look(readers, count, before);
+	timers = timer_interrupts();
 	usleep(ms * 1000);
+	timers = timer_interrupts() - timers;
 	look(readers, count, after);
 	for (i = 0; i < count; i++) {
-		snprintf(counts, sizeof(counts), "\"ticks\":%lu,\"switches\":%lu",
+		snprintf(counts, sizeof(counts), "\"ticks\":%lu,\"switches\":%lu,\"timers\":%lu",
 			 after[i].ticks - before[i].ticks,
-			 after[i].switches - before[i].switches);
+			 after[i].switches - before[i].switches, timers);
 		say("{\"event\":\"window\",\"reader\":%d,\"ms\":%d,\"state\":\"%c\",%s}", i, ms,
 		    after[i].state, counts);
 	}

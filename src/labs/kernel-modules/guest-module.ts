@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { basename } from 'node:path';
 import { parseKernelLine } from '../../console/kernel-line.js';
+import { LabError } from '../../errors.js';
 import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
@@ -74,16 +75,30 @@ export async function withModule(
   const module = new GuestModule(context, path);
   const before = await module.loaded();
   if (before) await module.remove();
-  try {
-    await use(module);
-  } finally {
-    if (!context.signal.aborted) await restore(context, module, before);
-  }
+  const failure = await use(module).then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  const restored = context.signal.aborted || (await restore(context, module, before));
+  if (failure !== undefined) throw failure;
+  if (!restored) throw new CheckFailure(`${before ? 'insmod' : 'rmmod'} of ${name} does not end`);
 }
 
-async function restore({ guest, signal }: CheckContext, module: GuestModule, loaded: boolean): Promise<void> {
+/** Milliseconds for one insmod or rmmod. */
+const LOADS = 4000;
+
+/** False when the guest hangs in it, as after an oops that has left something in use. */
+async function restore(context: CheckContext, module: GuestModule, loaded: boolean): Promise<boolean> {
+  const { guest, signal, timeouts } = context;
   const there = `[ -d /sys/module/${quoteForShell(module.name)} ]`;
-  await guest.exec(loaded ? `${there} || ${module.insmod}` : `! ${there} || ${module.rmmod}`, { signal });
+  const script = loaded ? `${there} || ${module.insmod}` : `! ${there} || ${module.rmmod}`;
+  try {
+    await guest.exec(script, { signal, timeout: LOADS * timeouts.scale });
+    return true;
+  } catch (error) {
+    if (error instanceof LabError && error.code === 'guest/timeout') return false;
+    throw error;
+  }
 }
 
 /** Runs a script in the guest and tells what the kernel logged from its begin to its end. */

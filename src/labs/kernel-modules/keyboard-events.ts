@@ -17,6 +17,7 @@ const event = z.discriminatedUnion('event', [
     state: z.string(),
     ticks: z.number(),
     switches: z.number(),
+    timers: z.number(),
   }),
 ]);
 
@@ -52,3 +53,6 @@ function parseLine(line: string): unknown {
     return undefined; // reported with the line by the caller
   }
 }
+
+/** What the process of a reader did in a time in which nothing happened, and the whole machine's timer interrupts. */
+export type Window = Extract<KeyboardEvent, { event: 'window' }>;

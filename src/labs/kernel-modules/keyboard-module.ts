@@ -2,6 +2,8 @@ import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
 import { type GuestModule, withModule } from './guest-module.js';
+import { eventsOf } from './keyboard-events.js';
+import { Readers } from './readers.js';
 
 /** The keyboard module, loaded, and how its scan codes are read. */
 export interface LoadedKeyboard {
@@ -10,8 +12,6 @@ export interface LoadedKeyboard {
   readonly module: GuestModule;
   /** Argument of keyboard-probe for a reader that waits. */
   readonly place: string;
-  /** The file that is read, unless only the user program knows how. */
-  readonly node?: string;
 }
 
 /** Loads the module, finds out how it is read, and leaves it afterwards as it was. */
@@ -23,14 +23,36 @@ export async function withKeyboard(
   await withModule(context, setup, 'keyboard', async (module) => {
     const node = await insertAndFind(context, module);
     const program = setup.programs['keyboard-reader'];
-    const place = node === undefined ? `run:${program}` : `block:${node}`;
-    if (node === undefined && program === undefined) {
-      const hint = 'a character device, a file in /proc, or a program that was handed in is looked for';
-      throw new CheckFailure('nothing that could be read has appeared with the module', [], hint);
+    if (node !== undefined && (program === undefined || (await canBeRead(context, setup, node)))) {
+      return await use({ context, setup, module, place: `block:${node}` });
     }
-    await use({ context, setup, module, place, ...(node === undefined ? {} : { node }) });
+    if (program !== undefined) return await use({ context, setup, module, place: `run:${program}` });
+    const hint = 'a character device, a file in /proc, or a program that was handed in is looked for';
+    throw new CheckFailure('nothing that could be read has appeared with the module', [], hint);
   });
 }
+
+/** Some modules hand their codes out by ioctl, or to their own program only: then read() fails. Asked once. */
+async function canBeRead(context: CheckContext, setup: ModuleSetup, node: string): Promise<boolean> {
+  const known = readable.get(setup) ?? (await tryToRead(context, setup, node));
+  readable.set(setup, known);
+  return known;
+}
+
+async function tryToRead(context: CheckContext, setup: ModuleSetup, node: string): Promise<boolean> {
+  try {
+    await using readers = await Readers.start(context, setup, [`block:${node}`]);
+    await readers.window(0, SETTLES);
+    return eventsOf(readers.events, 'error', 0).length === 0;
+  } catch (error) {
+    if (error instanceof CheckFailure) return false;
+    throw error;
+  }
+}
+
+const readable = new WeakMap<ModuleSetup, boolean>();
+/** Milliseconds in which a read() that fails has failed. */
+const SETTLES = 150;
 
 /** Lists files and character devices, loads the module, and lists again. */
 async function insertAndFind(context: CheckContext, module: GuestModule): Promise<string | undefined> {

@@ -2,12 +2,14 @@ import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
 import { explain, type Form, formOf } from './code-forms.js';
-import { bytesOf, eventsOf, type KeyboardEvent, parseKeyboardEvent } from './keyboard-events.js';
+import { bytesOf, eventsOf, type KeyboardEvent, parseKeyboardEvent, type Window } from './keyboard-events.js';
 import { LiveProgram } from './live-program.js';
 import { codesOf, type Stroke } from './scan-codes.js';
 
 /** Milliseconds from a key on the host to its code at a reader, at most; it takes a few. */
-const ARRIVES = 4000;
+const ARRIVES = 2500;
+/** Milliseconds in which a program has opened what it reads; nothing tells when. */
+const STARTS = 300;
 /** Bytes sent without waiting. QEMU's keyboard holds 16 and drops what does not fit. */
 const BURST = 12;
 
@@ -34,13 +36,15 @@ export class Readers implements AsyncDisposable {
   static async start(context: CheckContext, setup: ModuleSetup, places: readonly string[]): Promise<Readers> {
     const input = `evdev:${await inputDevice(context)}`;
     const words = [...places, input].map(quoteForShell).join(' ');
-    const program = await LiveProgram.start(context, `${setup.programs['keyboard-probe']} ${words}`);
-    const readers = new Readers(context, program, places.length);
+    const live = await LiveProgram.start(context, `${setup.programs['keyboard-probe']} ${words}`);
+    const readers = new Readers(context, live, places.length);
     try {
       await readers.#opened();
+      const program = places.findIndex((place) => place.startsWith('run:'));
+      if (program >= 0) await readers.window(program, STARTS);
       return readers;
     } catch (error) {
-      await program[Symbol.asyncDispose]();
+      await live[Symbol.asyncDispose]();
       throw error;
     }
   }
@@ -60,7 +64,9 @@ export class Readers implements AsyncDisposable {
   }
 
   /**
-   * Presses and releases keys.
+   * Presses and releases keys. A module that reads port 0x60 in its handler, as most hand-ins do, may take the next byte
+   * from the keyboard driver when it comes too late, and on a busy host it does: keys with one byte, one at a time, are
+   * safe.
    *
    * @param burst bytes sent at once; 1: each stroke waits until the guest has taken the one before
    * @throws CheckFailure when the input layer does not get them: the keyboard does not work for others.
@@ -69,7 +75,12 @@ export class Readers implements AsyncDisposable {
     for (const group of groups(strokes, burst)) {
       await send(this.#context, group);
       this.#sent.push(...group);
-      await this.#inputLayerHas(this.#sent);
+      try {
+        await this.#inputLayerHas(this.#sent);
+      } catch (error) {
+        await this.#releaseAll();
+        throw error;
+      }
     }
   }
 
@@ -86,17 +97,13 @@ export class Readers implements AsyncDisposable {
     } catch (error) {
       if (!(error instanceof CheckFailure)) throw error;
       const { evidence, hint } = explain(received(), expected);
-      const { said } = this.#endOf(index);
-      throw new CheckFailure(
-        `${who} did not get the codes of the keys that were pressed`,
-        [...evidence, ...said],
-        hint,
-      );
+      const trouble = this.#troubleOf(index)[0] ?? hint;
+      throw new CheckFailure(`${who} did not get the codes of the keys that were pressed`, evidence, trouble);
     }
   }
 
   /** What the process of a reader did within a time in which nothing happened. */
-  async window(index: number, ms: number): Promise<{ state: string; ticks: number; switches: number }> {
+  async window(index: number, ms: number): Promise<Window> {
     const before = eventsOf(this.events, 'window', index).length;
     this.#program.say(`window ${ms}`);
     return await this.#program.until('a look at the reader', ms + ARRIVES, () =>
@@ -160,17 +167,27 @@ export class Readers implements AsyncDisposable {
     }
   }
 
+  /** A key whose release was lost counts as held, and pressing it again would be no event for anybody. */
+  async #releaseAll(): Promise<void> {
+    for (const key of new Set(this.#sent.map((stroke) => stroke.key))) {
+      await send(this.#context, [{ key, down: false }]);
+    }
+  }
+
   #note(event: KeyboardEvent | undefined): void {
     if (event?.event !== 'key' || event.reader !== this.#inputLayer || event.value === REPEATED) return;
     this.#taken.push(nameOf(event.code, event.value === 1));
   }
 
-  #endOf(index: number): { said: string[] } {
-    const errors = eventsOf(this.events, 'error', index).map(({ call, error }) => `${call}: ${error}`);
-    const ended = eventsOf(this.events, 'ended', index).map(
-      () => 'the reader got end of file: read() did not wait',
+  /** Why a reader may have got nothing more. */
+  #troubleOf(index: number): string[] {
+    const errors = eventsOf(this.events, 'error', index).map(({ call, error }) =>
+      error === CLOSED ? 'the program ended' : `${call}() failed with ${error}`,
     );
-    return { said: [...errors.slice(0, 5), ...ended] };
+    const ended = eventsOf(this.events, 'ended', index).map(
+      () => 'read() returned 0, the end of a file: it did not wait',
+    );
+    return [...errors, ...ended];
   }
 }
 
@@ -186,6 +203,9 @@ export async function send({ machine, signal }: CheckContext, strokes: readonly 
 function nameOf(event: number, down: boolean): string {
   return `${event}${down ? '+' : '-'}`;
 }
+
+/** What reading a terminal gives when its program has ended. */
+const CLOSED = 'EIO';
 
 /** Value of an event by which the kernel repeats a key that is held. */
 const REPEATED = 2;

@@ -55,6 +55,9 @@ export const keys: readonly Key[] = [
   ...added.map(([name, code, event]) => ({ name, extended: true, code, event })),
 ];
 
+/** Those whose codes have one byte. */
+export const plainKeys: readonly Key[] = keys.filter(({ extended }) => !extended);
+
 /** Rows of letters, digits and signs: what a table in a driver has to get right. */
 export const rows: readonly (readonly Key[])[] = [
   named('1 2 3 4 5 6 7 8 9 0 minus equal'),

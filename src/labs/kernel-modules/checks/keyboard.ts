@@ -2,13 +2,18 @@ import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { Choice } from '../choice.js';
 import { runLogged } from '../guest-module.js';
+import type { Window } from '../keyboard-events.js';
 import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
 import { Readers } from '../readers.js';
-import { codesOf, type Key, keys, rows, type Stroke, typed } from '../scan-codes.js';
+import { codesOf, type Key, keys, plainKeys, rows, type Stroke, typed } from '../scan-codes.js';
 
 const OF_EACH_ROW = 4;
 /** Milliseconds in which nothing is pressed. */
 const QUIET = 250;
+const BURSTS = 6;
+const ATTEMPTS = 4;
+/** Timer interrupts in that time that are nobody's: a timer that asks every 10 ms makes 25. */
+const TIMERS = 18;
 
 /** The module `keyboard`: the codes of keys that the host presses reach those who read. */
 export function keyboardChecks(setup: ModuleSetup): LineCheck[] {
@@ -99,57 +104,80 @@ async function codes({ context, setup, place }: LoadedKeyboard): Promise<void> {
   context.prove(`${namesOf(strokes)}: ${strokes.length} codes, as ${form}`);
 }
 
-async function moreKeys({ context, setup, place }: LoadedKeyboard): Promise<void> {
-  const choice = new Choice(context.nonce, 'more keys');
-  await using readers = await Readers.start(context, setup, [place]);
-  const inRows = rows.flat();
-  const plain = choice.some(
-    keys.filter((key) => !key.extended && !inRows.includes(key)),
-    5,
-  );
-  const extended = choice.some(
-    keys.filter((key) => key.extended),
-    5,
-  );
-  const held = choice.some(inRows, 3);
-  const together: Stroke[] = [
-    ...held.map((key) => ({ key, down: true })),
-    ...choice.some(held, 3).map((key) => ({ key, down: false })),
-  ];
-  const strokes = [...typed(choice.some([...plain, ...extended], 10)), ...together];
-  await readers.press(strokes, 1);
-  await readers.expect(0, strokes, 'the reader');
-  context.prove(`${namesOf(strokes)}; held together: ${held.map(({ name }) => name).join(' ')}`);
+async function moreKeys(keyboard: LoadedKeyboard): Promise<void> {
+  await atLeastOnce(keyboard, 'more keys', async (choice, readers) => {
+    const inRows = rows.flat();
+    const plain = choice.some(
+      plainKeys.filter((key) => !inRows.includes(key)),
+      5,
+    );
+    const extended = choice.some(
+      keys.filter((key) => key.extended),
+      5,
+    );
+    const held = choice.some(inRows, 3);
+    const together: Stroke[] = [
+      ...held.map((key) => ({ key, down: true })),
+      ...choice.some(held, 3).map((key) => ({ key, down: false })),
+    ];
+    const strokes = [...typed(choice.some([...plain, ...extended], 10)), ...together];
+    await readers.press(strokes, 1);
+    await readers.expect(0, strokes, 'the reader');
+    return `${namesOf(strokes)}; held together: ${held.map(({ name }) => name).join(' ')}`;
+  });
 }
 
-async function bursts({ context, setup, place }: LoadedKeyboard): Promise<void> {
-  const choice = new Choice(context.nonce, 'bursts');
-  await using readers = await Readers.start(context, setup, [place]);
-  const strokes: Stroke[] = [];
-  for (let i = 0; i < 12; i += 1) {
-    const next = typed(choice.some(keys, 1 + choice.below(4)));
-    strokes.push(...next);
-    await readers.press(next);
-    if (i % 4 === 3) await readers.expect(0, strokes, 'the reader');
+async function bursts(keyboard: LoadedKeyboard): Promise<void> {
+  await atLeastOnce(keyboard, 'bursts', async (choice, readers) => {
+    const strokes: Stroke[] = [];
+    for (let i = 0; i < BURSTS; i += 1) {
+      const next = typed(choice.some(keys, 2 + choice.below(3)));
+      strokes.push(...next);
+      await readers.press(next);
+      if (i % 3 === 2) await readers.expect(0, strokes, 'the reader');
+    }
+    return `${strokes.length} strokes in ${BURSTS} bursts: ${codesOf(strokes).length} bytes`;
+  });
+}
+
+/**
+ * Bytes that follow each other by a millisecond are a race for a handler that reads port 0x60 a second time, and a busy
+ * host may lose it. So a module has to get everything once in some attempts; one that is too slow, or forgets the
+ * prefix, never does.
+ */
+async function atLeastOnce(
+  { context, setup, place }: LoadedKeyboard,
+  label: string,
+  attempt: (choice: Choice, readers: Readers) => Promise<string>,
+): Promise<void> {
+  for (let left = ATTEMPTS - 1; ; left -= 1) {
+    try {
+      await using readers = await Readers.start(context, setup, [place]);
+      return context.prove(await attempt(new Choice(context.nonce, `${label} ${left}`), readers));
+    } catch (error) {
+      if (left === 0 || !(error instanceof CheckFailure)) throw error;
+      context.note(`an attempt failed: ${error.message}`);
+    }
   }
-  context.prove(`${strokes.length} strokes in 12 bursts: ${codesOf(strokes).length} bytes`);
 }
 
-async function waits({ context, setup, place }: LoadedKeyboard): Promise<void> {
+/**
+ * Without a key nobody may run: neither the reader, nor, in the name of the module, a timer. The timer interrupts of the
+ * whole machine are compared with those without the module.
+ */
+async function waits({ context, setup, module, place }: LoadedKeyboard): Promise<void> {
   const choice = new Choice(context.nonce, 'waits');
+  await module.remove();
+  const without = await quietWindow(context, setup, []);
+  await module.insert();
   await using readers = await Readers.start(context, setup, [place]);
   const first = typed(choice.some(rows.flat(), 3));
   await readers.press(first, 1);
   await readers.expect(0, first, 'the reader');
   const quiet = await interruptLine(context);
-  const { state, ticks, switches } = await readers.window(0, QUIET);
-  if (state !== 'S' || ticks > 1 || switches > 2) {
-    const evidence = [
-      `in ${QUIET} ms without a key: state ${state}, ${ticks} ticks of CPU time, ${switches} switches`,
-    ];
-    const hint = 'read() has to sleep on a wait queue that the interrupt handler wakes';
-    throw new CheckFailure('the reader does not sleep while no key is pressed', evidence, hint);
-  }
+  const window = await readers.window(0, QUIET);
+  expectSleep(window);
+  expectNoTimer(window, without);
   expectEqual(
     'the interrupts while no key was pressed',
     (await interruptLine(context)).count - quiet.count,
@@ -163,18 +191,39 @@ async function waits({ context, setup, place }: LoadedKeyboard): Promise<void> {
     throw new CheckFailure('there were fewer interrupts than codes', [`${interrupts} for ${more.length}`]);
   }
   context.prove(
-    `in ${QUIET} ms: state S, ${ticks} ticks, ${switches} switches, no interrupt; then ${interrupts} for ${more.length} codes`,
+    `${shownWindow(window)}, no interrupt; then ${interrupts} interrupts for ${more.length} codes`,
   );
+}
+
+async function quietWindow(context: CheckContext, setup: ModuleSetup, places: string[]): Promise<Window> {
+  await using readers = await Readers.start(context, setup, places);
+  return await readers.window(0, QUIET);
+}
+
+function expectSleep(window: Window): void {
+  if (window.state === 'S' && window.ticks <= 1 && window.switches <= 2) return;
+  const hint = 'read() has to sleep on a wait queue that the interrupt handler wakes';
+  throw new CheckFailure('the reader does not sleep while no key is pressed', [shownWindow(window)], hint);
+}
+
+function expectNoTimer(window: Window, without: Window): void {
+  if (window.timers - without.timers <= TIMERS) return;
+  const evidence = [`loaded:   ${shownWindow(window)}`, `unloaded: ${without.timers} timer interrupts`];
+  throw new CheckFailure('with the module loaded a timer runs though no key is pressed: it polls', evidence);
+}
+
+function shownWindow({ ms, state, ticks, switches, timers }: Window): string {
+  return `in ${ms} ms without a key: state ${state}, ${ticks} ticks of CPU time, ${switches} switches, ${timers} timer interrupts`;
 }
 
 async function several({ context, setup, place }: LoadedKeyboard): Promise<void> {
   const choice = new Choice(context.nonce, 'several');
   await using readers = await Readers.start(context, setup, [place, place, place]);
-  const before = typed(choice.some(keys, 6));
-  await readers.press(before);
+  const before = typed(choice.some(plainKeys, 5));
+  await readers.press(before, 1);
   await using later = await Readers.start(context, setup, [place]);
-  const after = typed(choice.some(keys, 6));
-  await later.press(after);
+  const after = typed(choice.some(plainKeys, 5));
+  await later.press(after, 1);
   for (const index of [0, 1, 2]) {
     await readers.expect(index, [...before, ...after], `reader ${index + 1} of 3`);
   }
@@ -187,15 +236,10 @@ async function several({ context, setup, place }: LoadedKeyboard): Promise<void>
 async function userProgram({ context, setup }: LoadedKeyboard): Promise<void> {
   const choice = new Choice(context.nonce, 'program');
   await using readers = await Readers.start(context, setup, [`run:${setup.programs['keyboard-reader']}`]);
-  // A program on a terminal may say something first, but it is ready only when it sleeps in the module.
-  const asleep = await readers.window(0, QUIET);
-  expectEqual('the state of the program while no key is pressed', asleep.state, 'S');
-  const strokes = typed(choice.some(keys, 8));
+  const strokes = typed(choice.some(plainKeys, 8));
   await readers.press(strokes, 1);
   const form = await readers.expect(0, strokes, 'the program');
-  const { state, ticks } = await readers.window(0, QUIET);
-  if (state !== 'S' || ticks > 2)
-    throw new CheckFailure('the program does not sleep', [`state ${state}, ${ticks} ticks`]);
+  expectSleep(await readers.window(0, QUIET));
   context.prove(`${namesOf(strokes)}: shown as ${form}`);
 }
 

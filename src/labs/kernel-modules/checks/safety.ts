@@ -6,7 +6,7 @@ import { withModule } from '../guest-module.js';
 import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
 import { LiveProgram } from '../live-program.js';
 import { Readers } from '../readers.js';
-import { keys, rows, type Stroke, typed } from '../scan-codes.js';
+import { plainKeys, rows, type Stroke, typed } from '../scan-codes.js';
 
 const RELOADS = 50;
 /** Milliseconds in which an rmmod that is going to be refused has been refused. */
@@ -65,7 +65,7 @@ async function others(context: CheckContext, setup: ModuleSetup): Promise<void> 
     const some = () =>
       typed(
         choice.some(
-          keys.filter(({ name }) => name !== a.key.name && name !== b.key.name),
+          plainKeys.filter(({ name }) => name !== a.key.name && name !== b.key.name),
           6,
         ),
       );
@@ -76,7 +76,7 @@ async function others(context: CheckContext, setup: ModuleSetup): Promise<void> 
     ];
     for (const [change, strokes] of phases) {
       await change();
-      await readers.press(strokes);
+      await readers.press(strokes, 1);
     }
     context.prove(
       `${phases.map(([, strokes]) => strokes.length).join(', ')} strokes before, while and after`,
@@ -89,7 +89,7 @@ async function unloadUnused({ context, setup, module, place }: LoadedKeyboard): 
   await module.insert();
   {
     await using nobody = await Readers.start(context, setup, []);
-    await nobody.press(typed(new Choice(context.nonce, 'unused').some(keys, 4)));
+    await nobody.press(typed(new Choice(context.nonce, 'unused').some(plainKeys, 4)), 1);
   }
   await module.remove();
   await module.insert();
@@ -103,10 +103,16 @@ async function unloadHeld({ context, setup, module }: LoadedKeyboard): Promise<v
   const choice = new Choice(context.nonce, 'held');
   await using readers = await Readers.start(context, setup, []);
   const held = choice.some(rows.flat(), 3);
-  await readers.press(held.map((key) => ({ key, down: true })));
+  await readers.press(
+    held.map((key) => ({ key, down: true })),
+    1,
+  );
   await module.remove();
-  await readers.press(held.map((key) => ({ key, down: false })));
-  await readers.press(typed(choice.some(keys, 4)));
+  await readers.press(
+    held.map((key) => ({ key, down: false })),
+    1,
+  );
+  await readers.press(typed(choice.some(plainKeys, 4)), 1);
   context.prove(
     `unloaded while ${held.map(({ name }) => name).join(', ')} were down; the input layer got all`,
   );
@@ -120,15 +126,26 @@ async function unloadOpen({ context, setup, module, place }: LoadedKeyboard): Pr
   removal.catch(() => {}); // awaited below
   const { state } = await readers.window(0, REFUSED);
   const [key] = new Choice(context.nonce, 'open').some(rows.flat(), 1);
-  await readers.press(key === undefined ? [] : typed([key]));
+  await readers.press(key === undefined ? [] : typed([key]), 1);
   const refused = (await removal).exitCode !== 0;
   if (refused)
     await readers.expect(0, key === undefined ? [] : typed([key]), 'the reader that kept the module');
+  else expectGone((await readers.window(0, REFUSED)).state);
   await readers[Symbol.asyncDispose]();
   if (refused) await module.remove();
   expectEqual('whether it is loaded in the end', await module.loaded(), false);
   context.prove(
     `with a reader in state ${state}: ${refused ? 'refused, the reader went on' : 'done'}; unloaded afterwards`,
+  );
+}
+
+function expectGone(state: string): void {
+  if (state !== 'S' && state !== 'D') return;
+  const hint = 'set .owner = THIS_MODULE in the file operations: then an open file holds the module';
+  throw new CheckFailure(
+    'rmmod took the module away while a reader slept in it',
+    [`its state: ${state}`],
+    hint,
   );
 }
 
@@ -141,8 +158,8 @@ async function reload(keyboard: LoadedKeyboard): Promise<void> {
   await using loop = await LiveProgram.start(context, `sh -c ${quoteForShell(script)}`);
   let strokes = 0;
   for (let over = false; !over; over = loop.lines.length > 0) {
-    const next = typed(choice.some(keys, 3));
-    await readers.press(next);
+    const next = typed(choice.some(plainKeys, 3));
+    await readers.press(next, 1);
     strokes += next.length;
   }
   expectEqual('how the rounds ended', loop.lines.join(' '), 'done');
