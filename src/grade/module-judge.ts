@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatDiagnostics } from '../build/diagnostics.js';
 import { LabError } from '../errors.js';
+import { builtName } from '../intake/module-rules.js';
 import type { Submission } from '../intake/submission.js';
 import type { Prepared } from '../lab/prepare.js';
 import { MODULE_AT } from '../sandbox/build-module.js';
@@ -113,7 +114,7 @@ async function runLanes(
   const kos = built.flatMap(({ name, ko }) => (ko === undefined ? [] : [[name, ko] as const]));
   const there = new Set(kos.map(([name]) => name));
   const lines = spec.lines.filter(({ modules }) => modules.every((name) => there.has(name)));
-  const own = Object.entries(prepared.programs).map(([name, { binary }]) => [name, binary] as const);
+  const own = ownFiles(spec, prepared);
   const under = spec.rules.program.name;
   const submitted = program.path === undefined ? [] : [[under, program.path] as const];
   const lane = {
@@ -129,6 +130,16 @@ async function runLanes(
     return await withoutSmapToo(base, lines, spec, prepared, run);
   });
   return results.flat();
+}
+
+/** What of our own the checks work with: programs, and modules that are not under test, by file name. */
+function ownFiles({ rules }: ModuleLab, { programs, modules }: Prepared): (readonly [string, string])[] {
+  const tested = new Set(rules.modules.flatMap((rule) => [rule.name, builtName(rule)]));
+  const helpers = Object.entries(modules).filter(([name]) => !tested.has(name));
+  return [
+    ...Object.entries(programs).map(([name, { binary }]) => [name, binary] as const),
+    ...helpers.map(([name, { ko }]) => [`${name}.ko`, ko] as const),
+  ];
 }
 
 /** The lines that the checks of each machine are about. */
@@ -157,7 +168,7 @@ async function withoutSmapToo(
   run: JudgeRun,
 ): Promise<ModuleLaneResult[]> {
   const first = await runModuleLane(base, spec, prepared, run);
-  const charged = lines.find(({ id, pointers }) => pointers && first.checks.some(({ line }) => line === id));
+  const charged = chargedLine(lines, first);
   const raw = first.findings.rawPointer;
   if (raw === undefined || charged === undefined) return [first];
   const { fact, hint, evidence } = raw;
@@ -175,6 +186,16 @@ async function withoutSmapToo(
     ...{ withoutCpu: ['smap'], isWanted: (line: string) => base.isWanted(line) && line !== charged.id },
   };
   return [seen, await runModuleLane(second, spec, prepared, run)];
+}
+
+/** The line about pointers: one of this machine, or else one about the same modules. */
+function chargedLine(lines: readonly ModuleLine[], { checks }: ModuleLaneResult): ModuleLine | undefined {
+  const own = lines.filter(({ id }) => checks.some(({ line }) => line === id));
+  const modules = new Set(own.flatMap((line) => line.modules));
+  const about = lines.filter(({ pointers }) => pointers);
+  return (
+    about.find((line) => own.includes(line)) ?? about.find((line) => line.modules.some((m) => modules.has(m)))
+  );
 }
 
 /** That it builds says the least, so it comes last. */

@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import type { KernelReport } from '../console/kernel-report.js';
 import { put } from '../guest/transfer.js';
 import type { CheckTarget } from '../lab/check.js';
+import type { Lab } from '../lab/lab.js';
 import type { LineCheck, ModuleSetup } from '../lab/module-checks.js';
 import type { Prepared } from '../lab/prepare.js';
 import { fileNames } from '../machine/arguments.js';
@@ -64,7 +65,7 @@ export async function runModuleLane(
       const { nonce, timeouts } = run;
       const variant = Object.keys(lab.variants)[0] ?? '';
       const live = { lab: lab.name, machine, guest, profile: profile.name, variant, timeouts, nonce };
-      const setup = await copyIn(spec, live);
+      const setup = await copyIn(lab, spec, live);
       return await judge(spec, checks(setup), live, run);
     });
   });
@@ -72,6 +73,7 @@ export async function runModuleLane(
 
 /** In a folder, and programs under names, that no module can know. */
 async function copyIn(
+  lab: Lab,
   { modules, programs }: ModuleLaneSpec,
   { guest, timeouts }: CheckTarget,
 ): Promise<ModuleSetup> {
@@ -79,15 +81,23 @@ async function copyIn(
   const placed = (items: Readonly<Record<string, string>>, to: (from: string) => string) =>
     Object.entries(items).map(([name, from]) => ({ name, from, to: to(from) }));
   const kos = placed(modules, (from) => `${folder}/${basename(from)}`);
-  const tools = placed(programs, () => `${folder}/${randomBytes(8).toString('hex')}`);
+  // the kernel knows a module by its own name anyway
+  const tools = placed(programs, (from) => {
+    const name = randomBytes(8).toString('hex');
+    return from.endsWith('.ko') ? `${folder}/${name}/${basename(from)}` : `${folder}/${name}`;
+  });
+  const texts = lab.files.flatMap(({ from, to }) =>
+    'text' in from ? [{ name: basename(to), data: from.text, to: `${folder}/${basename(to)}` }] : [],
+  );
   const items = [
     ...kos.map(({ from, to }) => ({ from, to, mode: 0o644 })),
     ...tools.map(({ from, to }) => ({ from, to, mode: 0o755 })),
+    ...texts.map(({ data, to }) => ({ data, to, mode: 0o644 })),
   ];
   await put(guest, items, { timeouts });
   const paths = (list: readonly { name: string; to: string }[]) =>
     Object.fromEntries(list.map(({ name, to }) => [name, to]));
-  return { modules: paths(kos), programs: paths(tools) };
+  return { modules: paths(kos), programs: paths([...tools, ...texts]) };
 }
 
 async function judge(
