@@ -142,18 +142,21 @@ function ownFiles({ rules }: ModuleLab, { programs, modules }: Prepared): (reado
   ];
 }
 
-/** The lines that the checks of each machine are about. */
+/** The lines that the checks of each machine are about; the machine that may take longest comes first. */
 function groupsOf(
   { checks, rules }: ModuleLab,
   lines: readonly ModuleLine[],
 ): ReadonlyMap<string, ReadonlySet<string>> {
-  const groups = new Map<string, Set<string>>();
   const nowhere = Object.fromEntries(rules.modules.map(({ name }) => [name, '/nowhere']));
-  for (const { machine, line } of checks({ modules: nowhere, programs: {} })) {
-    if (lines.some(({ id }) => id === line))
-      groups.set(machine, (groups.get(machine) ?? new Set()).add(line));
+  const all = checks({ modules: nowhere, programs: {} });
+  const own = all.filter(({ line }) => lines.some(({ id }) => id === line));
+  const groups = new Map<string, Set<string>>();
+  const times = new Map<string, number>();
+  for (const { machine, line, deadline } of own) {
+    groups.set(machine, (groups.get(machine) ?? new Set()).add(line));
+    times.set(machine, (times.get(machine) ?? 0) + deadline);
   }
-  return groups;
+  return new Map([...groups].sort(([a], [b]) => (times.get(b) ?? 0) - (times.get(a) ?? 0)));
 }
 
 /**

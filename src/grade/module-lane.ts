@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import type { KernelReport } from '../console/kernel-report.js';
 import { put } from '../guest/transfer.js';
 import type { CheckTarget } from '../lab/check.js';
+import { kernelModuleItems } from '../lab/deploy.js';
 import type { Lab } from '../lab/lab.js';
 import type { LineCheck, ModuleSetup } from '../lab/module-checks.js';
 import type { Prepared } from '../lab/prepare.js';
@@ -65,7 +66,7 @@ export async function runModuleLane(
       const { nonce, timeouts } = run;
       const variant = Object.keys(lab.variants)[0] ?? '';
       const live = { lab: lab.name, machine, guest, profile: profile.name, variant, timeouts, nonce };
-      const setup = await copyIn(lab, spec, live);
+      const setup = await copyIn(lab, spec, prepared, live);
       return await judge(spec, checks(setup), live, run);
     });
   });
@@ -75,6 +76,7 @@ export async function runModuleLane(
 async function copyIn(
   lab: Lab,
   { modules, programs }: ModuleLaneSpec,
+  prepared: Prepared,
   { guest, timeouts }: CheckTarget,
 ): Promise<ModuleSetup> {
   const folder = `/tmp/${randomBytes(8).toString('hex')}`;
@@ -93,8 +95,10 @@ async function copyIn(
     ...kos.map(({ from, to }) => ({ from, to, mode: 0o644 })),
     ...tools.map(({ from, to }) => ({ from, to, mode: 0o755 })),
     ...texts.map(({ data, to }) => ({ data, to, mode: 0o644 })),
+    ...(await kernelModuleItems(lab, prepared)),
   ];
   await put(guest, items, { timeouts });
+  if (lab.kernelModules.length > 0) await guest.exec(['depmod', prepared.linux.release], { check: true });
   const paths = (list: readonly { name: string; to: string }[]) =>
     Object.fromEntries(list.map(({ name, to }) => [name, to]));
   return { modules: paths(kos), programs: paths([...tools, ...texts]) };

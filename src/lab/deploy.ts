@@ -35,7 +35,7 @@ export async function deploy(
   timeouts: Timeouts,
 ): Promise<void> {
   const own = filesOf(lab, variant).map((file) => item(file, parts));
-  const items = [...own, ...(await kernelModules(lab, parts))];
+  const items = [...own, ...(await kernelModuleItems(lab, parts))];
   const commands = script(lab, variant, parts);
   const sums = await checksums(items);
   const first = await guest.exec(`/bin/busybox sha256sum -c -s || exit ${ABSENT}\n${commands}`, {
@@ -79,7 +79,8 @@ function script(lab: Lab, variant: KernelVariant, { linux }: Pick<Parts, 'linux'
   return ['set -e', ...index, ...lines].join('\n');
 }
 
-async function kernelModules(lab: Lab, { linux }: Pick<Parts, 'linux'>): Promise<PutItem[]> {
+/** Modules of the kernel itself that the lab loads, as files of the guest; `depmod` has to run before `modprobe`. */
+export async function kernelModuleItems(lab: Lab, { linux }: Pick<Parts, 'linux'>): Promise<PutItem[]> {
   if (lab.kernelModules.length === 0) return [];
   return (await kernelModuleFiles(linux, lab.kernelModules)).map((file) => ({ ...file, mode: 0o644 }));
 }

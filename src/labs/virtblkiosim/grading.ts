@@ -10,7 +10,12 @@ export const grading = moduleGrading({
   lines: [
     { id: 'builds', title: 'the module builds', max: 1, modules },
     { id: 'loads', title: 'it loads, and the guest shows what the exercise asks for', max: 2, modules },
-    { id: 'storage', title: 'what is written to the disk is read back, everywhere and by anybody', max: 3, modules },
+    {
+      id: 'storage',
+      title: 'what is written to the disk is read back, everywhere and by anybody',
+      max: 3,
+      modules,
+    },
     { id: 'ioctl', title: 'the four ioctls do what they should and are logged', max: 3, modules },
     {
       id: 'safety',
@@ -25,7 +30,12 @@ export const grading = moduleGrading({
     modules: [
       {
         name: 'virtblkiosim',
-        marks: [/\b(?:device_)?add_disk\s*\(/, /\bregister_blkdev\s*\(/, /\bblk_mq_ops\b|\bsubmit_bio\b/, /"virtblkiosim"/],
+        marks: [
+          /\b(?:device_)?add_disk\s*\(/,
+          /\bregister_blkdev\s*\(/,
+          /\bblk_mq_ops\b|\bsubmit_bio\b/,
+          /"virtblkiosim"/,
+        ],
       },
     ],
     program: { name: 'submitted', marks: [/virtblkiosim/, /\bioctl\s*\(/] },
