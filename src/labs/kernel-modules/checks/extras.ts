@@ -1,8 +1,9 @@
 import { quoteForShell } from '../../../guest/command.js';
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { expectNoLeaks, noKmemleak } from '../../../lab/kmemleak.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { Choice } from '../choice.js';
-import { withModule } from '../guest-module.js';
+import { GuestModule, withModule } from '../guest-module.js';
 import { runIoctlProbe } from '../ioctl-probe.js';
 import { eventsOf } from '../keyboard-events.js';
 import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
@@ -15,6 +16,7 @@ const COUNTERS = '/sys/class/misc/keyboard';
 const QUEUE = 1024;
 /** Milliseconds in which nothing is pressed. */
 const QUIET = 250;
+const ROUNDS = 10;
 
 /** What our modules promise beyond the exercise; no hand-in is asked for it. */
 export function extraChecks(setup: ModuleSetup): LineCheck[] {
@@ -55,6 +57,15 @@ export function extraChecks(setup: ModuleSetup): LineCheck[] {
       id: 'modinfo',
       title: 'each module carries its licence, description, version and vermagic',
       run: (context) => modinfo(context, setup),
+    },
+    {
+      ...common,
+      machine: 'keyboard',
+      deadline: 60_000,
+      id: 'modules-leak',
+      title: `${ROUNDS} times loaded, used and unloaded, the modules lose no memory`,
+      skip: noKmemleak,
+      run: (context) => leaks(context, setup),
     },
   ];
 }
@@ -139,6 +150,18 @@ async function modinfo(context: CheckContext, setup: ModuleSetup): Promise<void>
     if (missing.length > 0) throw new CheckFailure(`${path} has no ${missing.join(', ')}`);
     prove(`${path}: ${names.map(value).join('; ')}`);
   }
+}
+
+async function leaks(context: CheckContext, setup: ModuleSetup): Promise<void> {
+  const modules = Object.values(setup.modules).map((path) => new GuestModule(context, path));
+  const script = modules.flatMap(({ name, insmod, rmmod }) => [
+    `if [ -d /sys/module/${name} ]; then ${rmmod}; loaded="$loaded ${name}"; fi`,
+    `i=0; while [ $i -lt ${ROUNDS} ]; do ${insmod} || exit 1`,
+    `[ ! -c ${NODE} ] || ( exec 3<${NODE} ) || exit 1`,
+    `${rmmod} || exit 1; i=$((i+1)); done`,
+    `case $loaded in *" ${name}"*) ${insmod} ;; esac`,
+  ]);
+  await expectNoLeaks(context, script.join('\n'), 50_000 * context.timeouts.scale);
 }
 
 async function counter({ guest, signal }: CheckContext, name: string): Promise<number> {
