@@ -1,0 +1,100 @@
+import { quoteForShell } from '../../guest/command.js';
+import type { Guest } from '../../guest/guest.js';
+import type { GuestProcess } from '../../guest/process.js';
+
+/** What hands a connection to the kernel: the distribution's program, or the lab's own. */
+export type Client = 'nbd-client' | 'vblk-attach';
+
+export interface NbdOptions {
+  /** Port at which the server listens, at the address that `hostSeenBy` says. */
+  readonly port: number;
+  /** Name of the export. */
+  readonly export: string;
+  /** `/dev/nbd0` */
+  readonly node: string;
+  /** Default: the distribution's where there is one. Reconnecting is what only our own can. */
+  readonly client?: Client;
+  /** Bytes of a logical block of the kernel's disk; default 512. */
+  readonly block?: number;
+  /** Seconds for which the kernel waits for an answer; default 30. */
+  readonly patience?: number;
+  readonly signal: AbortSignal;
+}
+
+/** The host as its guest sees it, and where a server has to listen to be seen. */
+export interface HostAddress {
+  readonly address: string;
+  /** Another address than the loopback: of the tap device between the two. */
+  readonly remote: boolean;
+  readonly listen: string;
+}
+
+/** In QEMU's user network the gateway stands for the loopback of the host (QEMU, system/devices/net). */
+const USER_NETWORK = '10.0.2.2';
+
+/** The host is the guest's gateway, whichever network it has. */
+export async function hostSeenBy(guest: Guest, signal: AbortSignal): Promise<HostAddress> {
+  const { stdout } = await guest.exec(['cat', '/proc/net/route'], { signal, check: true });
+  const address = gatewayOf(stdout) ?? USER_NETWORK;
+  const remote = address !== USER_NETWORK;
+  return { address, remote, listen: remote ? address : '127.0.0.1' };
+}
+
+/** Pure. The gateway of the default route in the text of /proc/net/route, whose numbers are little endian. */
+export function gatewayOf(routes: string): string | undefined {
+  const fields = routes.split('\n').map((line) => line.split('\t'));
+  const gateway = fields.find(([, destination]) => destination === '00000000')?.[2];
+  return gateway === undefined ? undefined : [...Buffer.from(gateway, 'hex').reverse()].join('.');
+}
+
+/** Which program is used when none is asked for. */
+export async function clientOf(guest: Guest, signal: AbortSignal): Promise<Client> {
+  const { exitCode } = await guest.exec('command -v nbd-client', { signal });
+  return exitCode === 0 ? 'nbd-client' : 'vblk-attach';
+}
+
+/**
+ * Attaches an export as a disk of the guest's kernel, which keeps it until `detachNbd`.
+ *
+ * @returns the program that did it.
+ * @throws LabError `guest/command` with the program's own words.
+ */
+export async function attachNbd(guest: Guest, options: NbdOptions): Promise<Client> {
+  const { signal } = options;
+  const client = options.client ?? (await clientOf(guest, signal));
+  const { address } = await hostSeenBy(guest, signal);
+  await guest.exec(attachWords(client, address, options), { signal, check: true });
+  return client;
+}
+
+/** Pure. The command by which the client attaches. */
+export function attachWords(
+  client: Client,
+  address: string,
+  { port, node, block = 512, patience = 30, ...options }: Omit<NbdOptions, 'signal'>,
+): readonly string[] {
+  const named = options.export === '' ? [] : ['-N', options.export];
+  const limits = ['-b', String(block), '-t', String(patience)];
+  return client === 'nbd-client'
+    ? ['nbd-client', address, String(port), node, ...limits, ...named]
+    : ['vblk-attach', 'attach', address, String(port), options.export, node, ...limits];
+}
+
+/** Takes it away in good order; the server sees it. */
+export async function detachNbd(
+  guest: Guest,
+  { client, node, signal }: { readonly client: Client; readonly node: string; readonly signal: AbortSignal },
+): Promise<void> {
+  const words = client === 'nbd-client' ? ['nbd-client', '-d', node] : ['vblk-attach', 'detach', node];
+  await guest.exec(words, { signal, check: true });
+}
+
+/**
+ * Attaches an export and stays: whenever its connection breaks, a new one is made, and requests wait for it. Whoever
+ * holds the program ends it with SIGTERM, which detaches the disk.
+ */
+export async function attachForGood(guest: Guest, options: NbdOptions): Promise<GuestProcess> {
+  const { address } = await hostSeenBy(guest, options.signal);
+  const words = [...attachWords('vblk-attach', address, options), '--reconnect'];
+  return await guest.spawn(`exec ${words.map(quoteForShell).join(' ')}`, { signal: options.signal });
+}

@@ -1,0 +1,125 @@
+import type { CheckContext } from '../../lab/check.js';
+import { CheckFailure } from '../../lab/check.js';
+import { type Logged, runLogged } from '../../lab/run-logged.js';
+import type { BlockDevice } from '../../nbd/device.js';
+import { serve, type VblkServer } from '../../nbd/vblk.js';
+import { attachNbd, type Client, detachNbd, hostSeenBy } from './attach.js';
+import { ServerEvents } from './events.js';
+
+export const NODE = '/dev/nbd0';
+
+export interface ServedOptions {
+  /** Tell the kernel that a device without `write` is read-only; default true. */
+  readonly tellReadOnly?: boolean;
+}
+
+export interface AttachedOptions extends ServedOptions {
+  readonly client?: Client;
+  /** Bytes. */
+  readonly block?: number;
+  /** Seconds. */
+  readonly patience?: number;
+}
+
+/** A device that is served by this process. */
+export interface Served {
+  readonly server: VblkServer;
+  readonly port: number;
+  readonly events: ServerEvents;
+}
+
+/** A device that is served, and that is a disk of the guest. */
+export interface Attached extends Served {
+  readonly client: Client;
+  /** Takes the disk away in good order, and waits until the server has seen it. */
+  readonly detach: () => Promise<void>;
+  readonly attach: () => Promise<void>;
+}
+
+/** Serves a device to the guest for the time of `use`. */
+export async function serving<T>(
+  { guest, signal }: CheckContext,
+  device: BlockDevice,
+  options: ServedOptions,
+  use: (served: Served) => Promise<T>,
+): Promise<T> {
+  const { listen, remote } = await hostSeenBy(guest, signal);
+  const events = new ServerEvents();
+  const { tellReadOnly = true } = options;
+  await using server = await serve(device, `${listen}:0`, {
+    ...{ onEvent: events.add, allowRemote: remote, tellReadOnly },
+  });
+  if (server.address.kind !== 'tcp') throw new TypeError('the server has no port');
+  return await use({ server, port: server.address.port, events });
+}
+
+/** Serves a device and attaches it as /dev/nbd0 for the time of `use`; whatever happens, it is detached then. */
+export async function attached<T>(
+  context: CheckContext,
+  device: BlockDevice,
+  options: AttachedOptions,
+  use: (attached: Attached) => Promise<T>,
+): Promise<T> {
+  return await serving(context, device, options, async (served) => {
+    const disk = new Disk(context, served, options);
+    await disk.attach();
+    try {
+      const result = await use(disk);
+      await disk.detach();
+      return result;
+    } catch (error) {
+      await disk.detach().catch(() => {}); // the first error says what is wrong
+      throw error;
+    }
+  });
+}
+
+class Disk implements Attached {
+  readonly server: VblkServer;
+  readonly port: number;
+  readonly events: ServerEvents;
+  client: Client = 'vblk-attach';
+  readonly #context: CheckContext;
+  readonly #options: AttachedOptions;
+  #ended: number | undefined;
+
+  constructor(context: CheckContext, { server, port, events }: Served, options: AttachedOptions) {
+    this.server = server;
+    this.port = port;
+    this.events = events;
+    this.#context = context;
+    this.#options = options;
+  }
+
+  readonly attach = async (): Promise<void> => {
+    const { guest, signal } = this.#context;
+    const { client, block, patience } = this.#options;
+    this.#ended = this.events.count('ended') + 1;
+    this.client = await attachNbd(guest, {
+      ...{ port: this.port, export: '', node: NODE, signal },
+      ...(client === undefined ? {} : { client }),
+      ...(block === undefined ? {} : { block }),
+      ...(patience === undefined ? {} : { patience }),
+    });
+  };
+
+  readonly detach = async (): Promise<void> => {
+    const { guest, signal, timeouts } = this.#context;
+    if (this.#ended === undefined) return;
+    const ended = this.#ended;
+    this.#ended = undefined;
+    await detachNbd(guest, { client: this.client, node: NODE, signal });
+    await this.events.until('ended', ended, { timeout: timeouts.guestCommand, signal });
+  };
+}
+
+/** Runs a script in the guest; `set -e` holds. @throws CheckFailure with what it and the kernel said. */
+export async function mustRun(context: CheckContext, script: string): Promise<Logged> {
+  const result = await runLogged(context, `set -e\n${script}`);
+  if (result.exitCode === 0) return result;
+  const said = `${result.stdout}${result.stderr}`.trimEnd().split('\n').slice(-10);
+  throw new CheckFailure(`a command in the guest failed with exit code ${result.exitCode}`, [
+    ...said,
+    ...result.log.slice(-15),
+  ]);
+}
