@@ -64,10 +64,13 @@ export function kernelCommandLine(spec: MachineSpec): string {
 
 /** SMAP must be there: without it the kernel follows a raw user pointer and nobody notices. */
 function acceleration({ accelerator, withoutCpu = [] }: MachineSpec): string[] {
-  const model = accelerator === 'kvm' ? 'host' : 'max';
+  const model = accelerator === 'kvm' ? 'host' : EMULATED;
   const cpu = [model, ...withoutCpu.map((feature) => `${feature}=off`)].join(',');
   return ['-accel', accelerator, '-cpu', cpu];
 }
+
+/** Kernels clear and copy memory with `rep movsb` where the CPU calls that fast; emulated it goes byte by byte. */
+const EMULATED = 'max,erms=off,fsrm=off';
 
 function network({ profile, net, sealed }: MachineSpec): string[] {
   const model = profile.nic === 'e1000' ? 'e1000' : 'virtio-net-pci';
