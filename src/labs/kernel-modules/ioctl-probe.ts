@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
+import { parseProbeLines } from '../../lab/probe-lines.js';
 import { type Logged, runLogged } from './guest-module.js';
 
 const error = z.string().nullable();
@@ -66,20 +67,5 @@ export function readProbe({ stdout, stderr, exitCode, log }: Logged): Tried[] {
 
 /** Pure; throws a `CheckFailure` for a line that the probe cannot have printed. */
 export function parseEvents(stdout: string): IoctlEvent[] {
-  return stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const parsed = event.safeParse(parseLine(line));
-      if (parsed.success) return parsed.data;
-      throw new CheckFailure('the probe printed something that it never prints', [line]);
-    });
-}
-
-function parseLine(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined; // reported with the line by the caller
-  }
+  return parseProbeLines(stdout, event);
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CheckFailure } from '../../lab/check.js';
+import { parseProbeLine } from '../../lab/probe-lines.js';
 
 const reader = z.number();
 
@@ -25,9 +25,7 @@ export type KeyboardEvent = z.infer<typeof event>;
 
 /** Pure; throws a `CheckFailure` for a line that the probe cannot have printed. */
 export function parseKeyboardEvent(line: string): KeyboardEvent {
-  const parsed = event.safeParse(parseLine(line));
-  if (parsed.success) return parsed.data;
-  throw new CheckFailure('the probe printed something that it never prints', [line]);
+  return parseProbeLine(line, event);
 }
 
 /** All events of one kind from one reader, in order. */
@@ -44,14 +42,6 @@ export function eventsOf<Name extends KeyboardEvent['event']>(
 /** The bytes that a reader got, all together. */
 export function bytesOf(events: readonly KeyboardEvent[], index: number): Buffer {
   return Buffer.concat(eventsOf(events, 'bytes', index).map(({ data }) => Buffer.from(data, 'hex')));
-}
-
-function parseLine(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined; // reported with the line by the caller
-  }
 }
 
 /** What the process of a reader did in a time in which nothing happened, and the whole machine's timer interrupts. */

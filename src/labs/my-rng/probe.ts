@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
+import { parseProbeLines } from '../../lab/probe-lines.js';
 
 const error = z.string().nullable();
 
@@ -109,24 +110,13 @@ export async function runProbeAt(
 
 /** Pure; throws a `CheckFailure` for a line that the probe cannot have printed. */
 export function parseEvents(stdout: string): ProbeEvent[] {
-  return stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const parsed = event.safeParse(parseLine(line));
-      if (parsed.success) return parsed.data;
-      throw new CheckFailure('the probe printed something that it never prints', [line]);
-    });
+  return parseProbeLines(stdout, event, nameEdge);
 }
 
 /** `edge` lines come in two shapes; the one of the seed command gets a name of its own. */
-function parseLine(line: string): unknown {
-  try {
-    const value = JSON.parse(line) as { event?: string; command?: string };
-    return value.event === 'edge' && value.command === 'seed' ? { ...value, event: 'edge-seed' } : value;
-  } catch {
-    return undefined; // reported with the line by the caller
-  }
+function nameEdge(value: unknown): unknown {
+  const { event: name, command } = (value ?? {}) as { event?: string; command?: string };
+  return name === 'edge' && command === 'seed' ? { ...(value as object), event: 'edge-seed' } : value;
 }
 
 /** All events of one kind, in order. */

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure, expectEqual } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
+import { parseProbeLines } from '../../lab/probe-lines.js';
 import { runLogged } from '../../lab/run-logged.js';
 import { moduleWords } from './device.js';
 
@@ -100,7 +101,7 @@ export async function runProbe(
     context,
     `${load}\n${probeWords(setup, ...args)}`,
   );
-  const events = parseEvents(stdout);
+  const events = parseProbeLines(stdout, event);
   const blocked = events.find((e) => e.event === 'blocked');
   if (blocked !== undefined) {
     throw new CheckFailure(`the probe could not observe: ${blocked.what}: ${blocked.error}`, log.slice(-10));
@@ -112,26 +113,6 @@ export async function runProbe(
     [...stdout.trimEnd().split('\n').slice(-3), stderr.trimEnd(), ...log.slice(-30)],
     'its last line tells what it was about to do when the kernel ended it',
   );
-}
-
-/** Pure; throws a `CheckFailure` for a line that the probe cannot have printed. */
-export function parseEvents(stdout: string): ProbeEvent[] {
-  return stdout
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const parsed = event.safeParse(parseLine(line));
-      if (parsed.success) return parsed.data;
-      throw new CheckFailure('the probe printed something that it never prints', [line]);
-    });
-}
-
-function parseLine(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined; // reported with the line by the caller
-  }
 }
 
 /** All events of one kind, in order. */
