@@ -1,6 +1,8 @@
 import { quoteForShell } from '../../guest/command.js';
 import type { Guest } from '../../guest/guest.js';
 import type { GuestProcess } from '../../guest/process.js';
+import { type HotDisk, type HotDiskOptions, plugDisk, unplugDisk } from '../../machine/hot-disk.js';
+import type { Machine } from '../../machine/machine.js';
 
 /** What hands a connection to the kernel: the distribution's program, or the lab's own. */
 export type Client = 'nbd-client' | 'vblk-attach';
@@ -97,4 +99,51 @@ export async function attachForGood(guest: Guest, options: NbdOptions): Promise<
   const { address } = await hostSeenBy(guest, options.signal);
   const words = [...attachWords('vblk-attach', address, options), '--reconnect'];
   return await guest.spawn(`exec ${words.map(quoteForShell).join(' ')}`, { signal: options.signal });
+}
+
+/** A machine and the guest in it. */
+export interface Live {
+  readonly machine: Pick<Machine, 'monitor'>;
+  readonly guest: Guest;
+}
+
+/**
+ * Attaches an export as a virtio disk of the machine, by QEMU's own NBD client.
+ *
+ * @returns the disk's node in the guest: `/dev/vdb`.
+ * @throws LabError `monitor/command`, `guest/command`.
+ */
+export async function attachDisk(
+  { machine, guest }: Live,
+  disk: HotDisk,
+  options: HotDiskOptions,
+): Promise<string> {
+  await plugDisk(machine.monitor, disk, options);
+  const { stdout } = await guest.exec(lookFor(disk.id), { signal: options.signal, check: true });
+  return stdout.trim();
+}
+
+/** A kernel without a driver for hot plug finds the device when it looks; one that has such a driver loses nothing. */
+function lookFor(id: string): string {
+  return `echo 1 >/sys/bus/pci/rescan
+for file in /sys/block/vd*/serial; do
+  [ "$(cat $file)" = ${quoteForShell(id)} ] || continue
+  name=\${file%/serial}
+  echo /dev/\${name##*/}
+  exit 0
+done
+echo "the kernel found no disk with the serial number" ${quoteForShell(id)} >&2
+exit 1`;
+}
+
+/** Takes the disk away in good order: the guest lets go of it first. */
+export async function detachDisk(
+  { machine, guest }: Live,
+  { id, node }: { readonly id: string; readonly node: string },
+  options: HotDiskOptions,
+): Promise<void> {
+  const block = `/sys/block/${node.slice('/dev/'.length)}`;
+  const remove = `device=$(readlink -f ${block}/device); echo 1 >\${device%/*}/remove`;
+  await guest.exec(remove, { signal: options.signal, check: true });
+  await unplugDisk(machine.monitor, id, options);
 }

@@ -1,7 +1,12 @@
 import { join } from 'node:path';
 import { packageRoot } from '../../host/paths.js';
 import { defineLab } from '../../lab/lab.js';
+import { DeadBeef } from '../../nbd/examples/deadbeef.js';
+import { RamDisk } from '../../nbd/examples/ramdisk.js';
 import { vblkChecks } from './checks.js';
+
+const folder = join(packageRoot, 'patches/vblk/guest');
+const programs = ['vblk-attach', 'vblk-probe'];
 
 export const lab = defineLab({
   name: 'vblk',
@@ -20,10 +25,10 @@ export const lab = defineLab({
   },
   modules: {},
   kernelModules: ['nbd'],
-  programs: { 'vblk-attach': join(packageRoot, 'patches/vblk/guest/vblk-attach.c') },
-  files: [{ from: { program: 'vblk-attach' }, to: '/usr/local/bin/vblk-attach', mode: 0o755 }],
+  programs: Object.fromEntries(programs.map((name) => [name, join(folder, `${name}.c`)])),
+  files: programs.map((name) => ({ from: { program: name }, to: `/usr/local/bin/${name}`, mode: 0o755 })),
   undeploy: ['if [ -d /sys/module/nbd ]; then rmmod nbd; fi'],
-  deploy: ['modprobe nbd'],
+  deploy: ['modprobe nbd nbds_max=4'],
   deployBuiltIn: [],
-  checks: vblkChecks,
+  checks: vblkChecks({ deadbeef: () => new DeadBeef(), ramdisk: () => new RamDisk() }),
 });

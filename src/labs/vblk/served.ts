@@ -8,6 +8,11 @@ import { ServerEvents } from './events.js';
 
 export const NODE = '/dev/nbd0';
 
+/** How long a check waits for an event of a server. */
+export function limits({ timeouts, signal }: CheckContext) {
+  return { timeout: timeouts.guestCommand, signal };
+}
+
 export interface ServedOptions {
   /** Tell the kernel that a device without `write` is read-only; default true. */
   readonly tellReadOnly?: boolean;
@@ -122,4 +127,40 @@ export async function mustRun(context: CheckContext, script: string): Promise<Lo
     ...said,
     ...result.log.slice(-15),
   ]);
+}
+
+/** What the lab's probe found: numbers of the pieces that failed, and with which error. */
+export interface Probed {
+  readonly failed: readonly { readonly piece: number; readonly error: string }[];
+  readonly count: number;
+  /** What the kernel logged meanwhile. */
+  readonly log: readonly string[];
+}
+
+/**
+ * Reads `count` pieces of so many bytes, each by one request that the guest's memory cannot answer; with a letter
+ * writes them, full of it.
+ */
+export async function probe(
+  context: CheckContext,
+  where: { readonly node?: string; readonly bytes: number; readonly from: number; readonly count: number },
+  letter?: string,
+): Promise<Probed> {
+  const { node = NODE, bytes, from, count } = where;
+  const words = [letter === undefined ? 'read' : 'write', node, bytes, from, count, letter ?? ''];
+  const { stdout, log } = await mustRun(context, `vblk-probe ${words.join(' ')}`);
+  return { ...parseProbe(stdout), log };
+}
+
+/** Pure. @throws CheckFailure when the last line is missing: the probe did not get to its end. */
+export function parseProbe(output: string): Omit<Probed, 'log'> {
+  const lines = output.trim().split('\n');
+  const [, failures, count] = /^(\d+) of (\d+) failed$/.exec(lines.pop() ?? '') ?? [];
+  const failed = lines.filter(Boolean).map((line) => {
+    const [piece = '', error = ''] = line.split(' ');
+    return { piece: Number(piece), error };
+  });
+  if (failed.length !== Number(failures))
+    throw new CheckFailure('the probe of the disk was cut short', output.split('\n').slice(-5));
+  return { failed, count: Number(count) };
 }

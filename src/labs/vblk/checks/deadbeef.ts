@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { runLogged } from '../../../lab/run-logged.js';
-import { DeadBeef } from '../../../nbd/examples/deadbeef.js';
 import { clientOf } from '../attach.js';
+import type { VblkSetup } from '../devices.js';
 import { attached, mustRun, NODE } from '../served.js';
 
 /** Bytes of the example. */
@@ -10,33 +10,37 @@ const SIZE = 4 * 1024 * 1024;
 const FIRST_LINE = '00000000: dead beef dead beef dead beef dead beef';
 
 /** The example that can only be read, exactly as the exercise prints it. */
-export const deadbeefChecks: readonly Check[] = [
-  {
-    id: 'deadbeef',
-    title: 'the device deadbeef is /dev/nbd0: what xxd and blockdev print, and every byte',
-    deadline: 30_000,
-    run: reads,
-  },
-  {
-    id: 'deadbeef-write',
-    title: 'without a write handler, dd fails at once with an input/output error and 0 records out',
-    deadline: 30_000,
-    needs: ['deadbeef'],
-    run: refusesWrites,
-  },
-  {
-    id: 'deadbeef-read-only',
-    title: 'a kernel that is told that the device is read-only makes its disk so, and asks nobody',
-    deadline: 30_000,
-    needs: ['deadbeef'],
-    run: isReadOnly,
-  },
-];
+export function deadbeefChecks(setup: VblkSetup): readonly Check[] {
+  const bind = (run: (context: CheckContext, setup: VblkSetup) => Promise<void>) => (context: CheckContext) =>
+    run(context, setup);
+  return [
+    {
+      id: 'deadbeef',
+      title: 'the device deadbeef is /dev/nbd0: what xxd and blockdev print, and every byte',
+      deadline: 30_000,
+      run: bind(reads),
+    },
+    {
+      id: 'deadbeef-write',
+      title: 'without a write handler, dd fails at once with an input/output error and 0 records out',
+      deadline: 30_000,
+      needs: ['deadbeef'],
+      run: bind(refusesWrites),
+    },
+    {
+      id: 'deadbeef-read-only',
+      title: 'a kernel that is told that the device is read-only makes its disk so, and asks nobody',
+      deadline: 30_000,
+      needs: ['deadbeef'],
+      run: bind(isReadOnly),
+    },
+  ];
+}
 
-async function reads(context: CheckContext): Promise<void> {
+async function reads(context: CheckContext, { deadbeef }: VblkSetup): Promise<void> {
   const { guest, signal } = context;
   for (const client of new Set([await clientOf(guest, signal), 'vblk-attach' as const])) {
-    await attached(context, new DeadBeef(), { client }, async () => {
+    await attached(context, deadbeef(), { client }, async () => {
       const { stdout } = await mustRun(
         context,
         `xxd ${NODE} | head -n 1; blockdev --getsize64 ${NODE}; sha256sum <${NODE}`,
@@ -61,8 +65,8 @@ async function reads(context: CheckContext): Promise<void> {
 /** Busybox has a dd that knows neither dsync nor where it is not the distribution's. */
 const DD = `dd=/bin/dd; $dd if=/dev/zero of=/dev/null oflag=dsync count=1 2>/dev/null && flag=dsync || flag=direct`;
 
-async function refusesWrites(context: CheckContext): Promise<void> {
-  await attached(context, new DeadBeef(), { tellReadOnly: false }, async () => {
+async function refusesWrites(context: CheckContext, { deadbeef }: VblkSetup): Promise<void> {
+  await attached(context, deadbeef(), { tellReadOnly: false }, async () => {
     const command = `$dd oflag=$flag if=/dev/zero of=${NODE} bs=1024 count=4096`;
     const result = await runLogged(context, `${DD}; echo $flag; ${command}`);
     const said = result.stderr.trim().split('\n');
@@ -75,8 +79,8 @@ async function refusesWrites(context: CheckContext): Promise<void> {
   });
 }
 
-async function isReadOnly(context: CheckContext): Promise<void> {
-  await attached(context, new DeadBeef(), {}, async () => {
+async function isReadOnly(context: CheckContext, { deadbeef }: VblkSetup): Promise<void> {
+  await attached(context, deadbeef(), {}, async () => {
     const result = await runLogged(
       context,
       `blockdev --getro ${NODE}; dd if=/dev/zero of=${NODE} bs=1024 count=1 conv=fsync`,
