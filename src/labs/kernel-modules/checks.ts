@@ -1,8 +1,8 @@
+import { kernelLogCheck } from '../../lab/kernel-log-check.js';
 import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
 import { extraChecks } from './checks/extras.js';
 import { helloChecks } from './checks/hello.js';
 import { ioctlChecks } from './checks/ioctl.js';
-import { kernelLogCheck } from './checks/kernel-log.js';
 import { keyboardChecks } from './checks/keyboard.js';
 import { keyboardSafetyChecks } from './checks/safety.js';
 

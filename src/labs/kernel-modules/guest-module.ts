@@ -1,18 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { basename } from 'node:path';
-import { parseKernelLine } from '../../console/kernel-line.js';
 import { LabError } from '../../errors.js';
 import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
-
-/** What a command in the guest printed, and what the kernel logged meanwhile, without time stamps. */
-export interface Logged {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-  readonly log: readonly string[];
-}
+import { type Logged, runLogged } from '../../lab/run-logged.js';
 
 /** A `.ko` file that lies in the guest, loaded or not. */
 export class GuestModule {
@@ -99,25 +90,4 @@ async function restore(context: CheckContext, module: GuestModule, loaded: boole
     if (error instanceof LabError && error.code === 'guest/timeout') return false;
     throw error;
   }
-}
-
-/** Runs a script in the guest and tells what the kernel logged from its begin to its end. */
-export async function runLogged(
-  { guest, signal, timeouts }: CheckContext,
-  script: string,
-  timeout = timeouts.guestCommand,
-): Promise<Logged> {
-  const mark = `lab-${randomBytes(8).toString('hex')}`;
-  const whole = `echo ${mark} >/dev/kmsg\n(\n${script}\n)\ncode=$?\necho ${mark}\ndmesg\nexit $code`;
-  const { exitCode, stdout, stderr } = await guest.exec(whole, { signal, timeout, blame: 'submission' });
-  const lines = stdout.split('\n');
-  const end = lines.indexOf(mark);
-  const log = lines.slice(end + 1).map((line) => parseKernelLine(line).text);
-  const out = lines.slice(0, end).map((line) => `${line}\n`);
-  return {
-    exitCode,
-    stdout: out.join(''),
-    stderr,
-    log: log.slice(log.lastIndexOf(mark) + 1).filter(Boolean),
-  };
 }

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
 import { parseProbeLines } from '../../lab/probe-lines.js';
-import { type Logged, runLogged } from './guest-module.js';
+import { type Logged, runLogged } from '../../lab/run-logged.js';
 
 const error = z.string().nullable();
 

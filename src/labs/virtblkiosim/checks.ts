@@ -1,7 +1,7 @@
+import { kernelLogCheck } from '../../lab/kernel-log-check.js';
 import type { LineCheck, ModuleSetup } from '../../lab/module-checks.js';
 import { extraChecks } from './checks/extras.js';
 import { ioctlChecks } from './checks/ioctl.js';
-import { kernelLogCheck } from './checks/kernel-log.js';
 import { loadChecks } from './checks/loads.js';
 import { safetyChecks } from './checks/safety.js';
 import { storageChecks } from './checks/storage.js';
@@ -15,13 +15,13 @@ export function virtblkiosimChecks(setup: ModuleSetup): LineCheck[] {
   return [
     ...loadChecks(setup),
     ...storageChecks(setup),
-    kernelLogCheck('storage'),
+    kernelLogCheck('storage', 'storage'),
     ...ioctlChecks(setup),
-    kernelLogCheck('ioctl'),
+    kernelLogCheck('ioctl', 'ioctl'),
     ...safetyChecks(setup),
-    kernelLogCheck('safety'),
+    kernelLogCheck('safety', 'safety'),
     ...unloadChecks(setup),
-    kernelLogCheck('unload'),
+    kernelLogCheck('unload', 'unload'),
     ...extraChecks(setup),
   ];
 }

@@ -1,6 +1,7 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
-import { type GuestModule, runLogged, withModule } from '../guest-module.js';
+import { runLogged } from '../../../lab/run-logged.js';
+import { type GuestModule, withModule } from '../guest-module.js';
 
 const LOADED = 'Hello, world!';
 const UNLOADED = 'Unloading module!';

@@ -1,7 +1,7 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
+import { runLogged } from '../../../lab/run-logged.js';
 import { Choice } from '../choice.js';
-import { runLogged } from '../guest-module.js';
 import type { Window } from '../keyboard-events.js';
 import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
 import { Readers } from '../readers.js';

@@ -1,14 +1,14 @@
-import { findTrouble } from '../../../console/kernel-log.js';
-import { type CheckContext, CheckFailure } from '../../../lab/check.js';
-import type { LineCheck } from '../../../lab/module-checks.js';
+import { findTrouble } from '../console/kernel-log.js';
+import { type CheckContext, CheckFailure } from './check.js';
+import type { LineCheck } from './module-checks.js';
 
-/** What the kernel thought of the checks before, on the machine of this line. */
-export function kernelLogCheck(line: string): LineCheck {
+/** What the kernel thought of the checks before it that run on the same machine when a hand-in is graded. */
+export function kernelLogCheck(line: string, machine: string): LineCheck {
   return {
-    id: `${line}-kernel-log`,
+    id: `${machine.replaceAll('_', '-')}-kernel-log`,
+    title: `the kernel log has no BUG, WARNING, oops or lockup after the checks of ${machine}`,
     line,
-    machine: line,
-    title: `the kernel log has no BUG, WARNING, oops or lockup after the checks of ${line}`,
+    machine,
     deadline: 10_000,
     run: clean,
   };
@@ -20,10 +20,7 @@ async function clean({ guest, machine, signal, prove }: CheckContext): Promise<v
   if (stdout.trim() === '') throw new CheckFailure('the kernel log is empty, which proves nothing');
   const reports = findTrouble([...lines, ...machine.console.lines(0)]);
   if (reports.length > 0) {
-    const shown = reports.flatMap((report) => [
-      `${report.kind}: ${report.title}`,
-      ...report.lines.slice(0, 12),
-    ]);
+    const shown = reports.flatMap(({ kind, title, lines }) => [`${kind}: ${title}`, ...lines.slice(0, 12)]);
     throw new CheckFailure(`the kernel complained ${reports.length} times`, shown);
   }
   prove(`${lines.length} lines read, the last: ${lines.at(-1)}`);
