@@ -1,7 +1,6 @@
-import type { Command } from '@commander-js/extra-typings';
-import { LabError } from '../../src/errors.js';
-import type { AnyBlockDevice, BlockDevice } from '../../src/nbd/device.js';
+import { type Command, Option } from '@commander-js/extra-typings';
 import type { VblkServer } from '../../src/nbd/vblk.js';
+import { deviceOf, type LayerFlags, sayerOf, sizeOf, untilAborted, withLayers } from '../vblk-device.js';
 
 /** `lab vblk`: block devices made of TypeScript. */
 export function addVblk(program: Command, signal: AbortSignal): void {
@@ -20,6 +19,7 @@ export function addVblk(program: Command, signal: AbortSignal): void {
     .option('--listen <address>', 'unix:PATH, HOST:PORT or a port; by default a free port of this host')
     .option('--faults <script>', 'faults, between semicolons, or a file with one per line: error EIO block 7')
     .option('--log', 'print each operation')
+    .option('--read-only', READ_ONLY)
     .option(
       '--allow-remote',
       'listen also where other hosts get to: there is neither password nor encryption',
@@ -28,7 +28,39 @@ export function addVblk(program: Command, signal: AbortSignal): void {
     .addHelpText('after', EXAMPLES)
     .exitOverride()
     .action((device, flags) => serveDevice(device, flags, signal));
+  vblk
+    .command('attach')
+    .summary('put a device into the running guest, until Ctrl-C')
+    .description(
+      'Serves a block device and attaches it in the guest of a running machine; Ctrl-C detaches it in good order.\n' +
+        'The device is what `serve` takes. `lab up vblk` starts a machine that has what is needed.',
+    )
+    .argument('<device>', 'a file, or deadbeef, or ramdisk')
+    .option('-m, --machine <name>', 'name of the machine (default: the only one that runs)')
+    .addOption(
+      new Option('--as <what>', "a disk of the kernel's NBD driver, or of the machine (virtio, by QEMU)")
+        .choices(['nbd0', 'nbd1', 'nbd2', 'nbd3', 'disk'])
+        .default('nbd0'),
+    )
+    .option('--faults <script>', 'faults, between semicolons, or a file with one per line: error EIO block 7')
+    .option('--log', 'print each operation')
+    .option('--read-only', READ_ONLY)
+    .option('--json', 'print events as JSON, one per line')
+    .addHelpText('after', ATTACH_EXAMPLES)
+    .exitOverride()
+    .action(async (device, flags) => {
+      const { attachDevice } = await import('./vblk-attach.js');
+      await attachDevice(device, flags, signal);
+    });
 }
+
+const READ_ONLY = 'tell clients when a device has no write handler; without this their writes fail (EIO)';
+
+const ATTACH_EXAMPLES = `
+Examples:
+  lab vblk attach deadbeef
+  lab vblk attach my-device.ts --as disk --log
+  lab vblk attach ramdisk --faults "error EIO block 7" --machine vblk`;
 
 const EXAMPLES = `
 Examples:
@@ -40,83 +72,25 @@ On Linux, as root:  modprobe nbd; nbd-client 127.0.0.1 PORT /dev/nbd0
 With QEMU:          -drive driver=nbd,server.type=unix,server.path=/tmp/disk.sock
 A device is written like this:  src/nbd/examples/deadbeef.ts`;
 
-interface Flags {
+interface Flags extends LayerFlags {
   readonly listen?: string;
-  readonly faults?: string;
-  readonly log?: true;
   readonly allowRemote?: true;
-  readonly json?: true;
+  readonly readOnly?: true;
 }
 
 async function serveDevice(name: string, flags: Flags, signal: AbortSignal): Promise<void> {
   const { serve } = await import('../../src/nbd/vblk.js');
-  const say = flags.json === true ? sayJson : sayText;
+  const say = sayerOf(flags);
   const device = await withLayers(await deviceOf(name), flags, say);
   const onEvent = (event: { readonly type: string }) => say(event);
   await using server = await serve(device, flags.listen, {
     onEvent,
     allowRemote: flags.allowRemote === true,
+    tellReadOnly: flags.readOnly === true,
   });
   say({ type: 'listening', uri: server.uri(), ...sizeOf(device) });
   if (flags.json !== true) process.stdout.write(howTo(server));
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
-
-async function deviceOf(name: string): Promise<AnyBlockDevice> {
-  if (name === 'deadbeef') return new (await import('../../src/nbd/examples/deadbeef.js')).DeadBeef();
-  if (name === 'ramdisk') return new (await import('../../src/nbd/examples/ramdisk.js')).RamDisk();
-  const { existsSync } = await import('node:fs');
-  if (existsSync(name)) return await (await import('../../src/nbd/load-device.js')).loadDevice(name);
-  throw new LabError({
-    code: 'usage/device',
-    blame: 'user',
-    fact: `there is no file ${name}`,
-    next: 'name a TypeScript or JavaScript file, or one of the examples: deadbeef, ramdisk',
-  });
-}
-
-type Say = (event: Readonly<Record<string, unknown>> & { readonly type: string }) => void;
-
-async function withLayers(device: AnyBlockDevice, flags: Flags, say: Say): Promise<AnyBlockDevice> {
-  const layered = flags.faults !== undefined || flags.log === true;
-  if (!layered) return device;
-  if (typeof device.blocks() === 'bigint')
-    throw new LabError({
-      code: 'usage/layers',
-      blame: 'user',
-      fact: '--faults and --log serve devices that count their blocks with a number, and this one uses a bigint',
-      next: 'leave them out, or let blocks() return a number',
-    });
-  const { faulty, logged, parseFaultScript } = await import('../../src/nbd/vblk.js');
-  let result = device as BlockDevice;
-  if (flags.faults !== undefined) {
-    const script = parseFaultScript(await scriptOf(flags.faults));
-    result = faulty(result, script, (fault, { kind, offset, length }, request) =>
-      say({ type: 'fault', ...fault, request, operation: kind, offset, length }),
-    );
-  }
-  if (flags.log === true) {
-    result = logged(result, ({ error, duration, ...operation }) =>
-      say({
-        ...{ type: 'operation', ...operation, duration: Number(duration.toFixed(3)) },
-        ...(error === undefined ? {} : { error: error instanceof Error ? error.message : String(error) }),
-      }),
-    );
-  }
-  return result;
-}
-
-async function scriptOf(text: string): Promise<string> {
-  const { existsSync } = await import('node:fs');
-  const { readFile } = await import('node:fs/promises');
-  return existsSync(text) ? await readFile(text, 'utf8') : text;
-}
-
-function sizeOf(device: AnyBlockDevice): { readonly bytes: number; readonly blockSize: number } {
-  return { bytes: Number(device.blocks()) * device.blockSize(), blockSize: device.blockSize() };
+  await untilAborted(signal);
 }
 
 function howTo({ address }: VblkServer): string {
@@ -125,19 +99,4 @@ function howTo({ address }: VblkServer): string {
       ? `nbd-client -unix ${address.path} /dev/nbd0`
       : `nbd-client ${address.host} ${address.port} /dev/nbd0`;
   return `\nattach it (as root): ${attach}      Ctrl-C ends it\n`;
-}
-
-const sayJson: Say = (event) =>
-  void process.stdout.write(
-    `${JSON.stringify(event, (_key, value: unknown) => (value instanceof Error ? value.message : value))}\n`,
-  );
-
-const sayText: Say = ({ type, ...rest }) => {
-  const words = Object.entries(rest).map(([key, value]) => `${key} ${inWords(value)}`);
-  process.stdout.write(`${new Date().toTimeString().slice(0, 8)} ${[type, ...words].join(', ')}\n`);
-};
-
-function inWords(value: unknown): string {
-  if (value instanceof Error) return value.message;
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }

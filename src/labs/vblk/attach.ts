@@ -1,3 +1,4 @@
+import { LabError } from '../../errors.js';
 import { quoteForShell } from '../../guest/command.js';
 import type { Guest } from '../../guest/guest.js';
 import type { GuestProcess } from '../../guest/process.js';
@@ -53,6 +54,26 @@ export function gatewayOf(routes: string): string | undefined {
 export async function clientOf(guest: Guest, signal: AbortSignal): Promise<Client> {
   const { exitCode } = await guest.exec('command -v nbd-client', { signal });
   return exitCode === 0 ? 'nbd-client' : 'vblk-attach';
+}
+
+/**
+ * Makes sure that the guest has what attaching needs.
+ *
+ * @throws LabError `vblk/no-driver`.
+ */
+export async function requireDriver(guest: Guest, node: string, signal: AbortSignal): Promise<void> {
+  const script = `[ -d /sys/module/nbd ] || modprobe nbd || exit 1
+[ -b ${quoteForShell(node)} ] || { echo "there is no" ${quoteForShell(node)} >&2; exit 1; }
+command -v nbd-client || command -v vblk-attach`;
+  const { exitCode, stderr } = await guest.exec(script, { signal });
+  if (exitCode === 0) return;
+  throw new LabError({
+    code: 'vblk/no-driver',
+    blame: 'user',
+    fact: `the guest cannot attach ${node}`,
+    evidence: stderr.trim().split('\n').slice(-3),
+    next: '`lab up vblk` starts a machine that can; any machine can have it as a disk: --as disk',
+  });
 }
 
 /**
