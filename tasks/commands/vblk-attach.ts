@@ -53,13 +53,13 @@ export async function attachDevice(name: string, flags: AttachFlags, interrupt: 
 
 async function asNbd(attaching: Attaching, interrupt: AbortSignal): Promise<void> {
   const { guest, flags, signal } = attaching;
-  const { attachNbd, detachNbd, hostSeenBy, requireDriver } = await import('../../src/labs/vblk/attach.js');
+  const { attachNbd, detachNbd, requireDriver, surveyGuest } = await import('../../src/labs/vblk/attach.js');
   const node = `/dev/${flags.as}`;
   await requireDriver(guest, node, signal);
-  const { listen, remote } = await hostSeenBy(guest, signal);
-  await serving(attaching, `${listen}:0`, remote, interrupt, async ({ address }) => {
+  const host = await surveyGuest(guest, signal);
+  await serving(attaching, `${host.listen}:0`, host.remote, interrupt, async ({ address }) => {
     const port = address.kind === 'tcp' ? address.port : 0;
-    const client = await attachNbd(guest, { port, export: '', node, signal });
+    const client = await attachNbd(guest, { host, port, export: '', node, signal });
     return { node, by: client, detach: () => detachNbd(guest, { client, node, signal }) };
   });
 }

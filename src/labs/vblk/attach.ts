@@ -9,7 +9,9 @@ import type { Machine } from '../../machine/machine.js';
 export type Client = 'nbd-client' | 'vblk-attach';
 
 export interface NbdOptions {
-  /** Port at which the server listens, at the address that `hostSeenBy` says. */
+  /** As `surveyGuest` found it. */
+  readonly host: Surroundings;
+  /** Port at which the server listens there. */
   readonly port: number;
   /** Name of the export. */
   readonly export: string;
@@ -24,23 +26,29 @@ export interface NbdOptions {
   readonly signal: AbortSignal;
 }
 
-/** The host as its guest sees it, and where a server has to listen to be seen. */
-export interface HostAddress {
+/** The host as its guest sees it, and what the guest has. */
+export interface Surroundings {
+  /** The host's address. */
   readonly address: string;
-  /** Another address than the loopback: of the tap device between the two. */
-  readonly remote: boolean;
+  /** Where a server has to listen to be seen there. */
   readonly listen: string;
+  /** Whether that is another address than the loopback: that of the tap device between the two. */
+  readonly remote: boolean;
+  /** What attaches when no other program is asked for. */
+  readonly client: Client;
 }
 
 /** In QEMU's user network the gateway stands for the loopback of the host (QEMU, system/devices/net). */
 const USER_NETWORK = '10.0.2.2';
 
 /** The host is the guest's gateway, whichever network it has. */
-export async function hostSeenBy(guest: Guest, signal: AbortSignal): Promise<HostAddress> {
-  const { stdout } = await guest.exec(['cat', '/proc/net/route'], { signal, check: true });
+export async function surveyGuest(guest: Guest, signal: AbortSignal): Promise<Surroundings> {
+  const script = 'cat /proc/net/route; command -v nbd-client || :';
+  const { stdout } = await guest.exec(script, { signal, check: true });
   const address = gatewayOf(stdout) ?? USER_NETWORK;
   const remote = address !== USER_NETWORK;
-  return { address, remote, listen: remote ? address : '127.0.0.1' };
+  const client = stdout.includes('nbd-client') ? 'nbd-client' : 'vblk-attach';
+  return { address, remote, listen: remote ? address : '127.0.0.1', client };
 }
 
 /** Pure. The gateway of the default route in the text of /proc/net/route, whose numbers are little endian. */
@@ -48,12 +56,6 @@ export function gatewayOf(routes: string): string | undefined {
   const fields = routes.split('\n').map((line) => line.split('\t'));
   const gateway = fields.find(([, destination]) => destination === '00000000')?.[2];
   return gateway === undefined ? undefined : [...Buffer.from(gateway, 'hex').reverse()].join('.');
-}
-
-/** Which program is used when none is asked for. */
-export async function clientOf(guest: Guest, signal: AbortSignal): Promise<Client> {
-  const { exitCode } = await guest.exec('command -v nbd-client', { signal });
-  return exitCode === 0 ? 'nbd-client' : 'vblk-attach';
 }
 
 /**
@@ -83,20 +85,18 @@ command -v nbd-client || command -v vblk-attach`;
  * @throws LabError `guest/command` with the program's own words.
  */
 export async function attachNbd(guest: Guest, options: NbdOptions): Promise<Client> {
-  const { signal } = options;
-  const client = options.client ?? (await clientOf(guest, signal));
-  const { address } = await hostSeenBy(guest, signal);
-  await guest.exec(attachWords(client, address, options), { signal, check: true });
+  const { host, signal, client = host.client } = options;
+  await guest.exec(attachWords(client, options), { signal, check: true });
   return client;
 }
 
 /** Pure. The command by which the client attaches. */
 export function attachWords(
   client: Client,
-  address: string,
-  { port, node, block = 512, patience = 30, ...options }: Omit<NbdOptions, 'signal'>,
+  { host, port, node, block = 512, patience = 30, ...options }: Omit<NbdOptions, 'signal'>,
 ): readonly string[] {
   const named = options.export === '' ? [] : ['-N', options.export];
+  const { address } = host;
   const limits = ['-b', String(block), '-t', String(patience)];
   return client === 'nbd-client'
     ? ['nbd-client', address, String(port), node, ...limits, ...named]
@@ -117,8 +117,7 @@ export async function detachNbd(
  * holds the program ends it with SIGTERM, which detaches the disk.
  */
 export async function attachForGood(guest: Guest, options: NbdOptions): Promise<GuestProcess> {
-  const { address } = await hostSeenBy(guest, options.signal);
-  const words = [...attachWords('vblk-attach', address, options), '--reconnect'];
+  const words = [...attachWords('vblk-attach', options), '--reconnect'];
   return await guest.spawn(`exec ${words.map(quoteForShell).join(' ')}`, { signal: options.signal });
 }
 

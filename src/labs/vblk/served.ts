@@ -3,7 +3,7 @@ import { CheckFailure } from '../../lab/check.js';
 import { type Logged, runLogged } from '../../lab/run-logged.js';
 import type { BlockDevice } from '../../nbd/device.js';
 import { serve, type VblkServer } from '../../nbd/vblk.js';
-import { attachNbd, type Client, detachNbd, hostSeenBy } from './attach.js';
+import { attachNbd, type Client, detachNbd, type Surroundings, surveyGuest } from './attach.js';
 import { ServerEvents } from './events.js';
 
 export const NODE = '/dev/nbd0';
@@ -29,6 +29,7 @@ export interface AttachedOptions extends ServedOptions {
 /** A device that is served by this process. */
 export interface Served {
   readonly server: VblkServer;
+  readonly host: Surroundings;
   readonly port: number;
   readonly events: ServerEvents;
 }
@@ -48,14 +49,14 @@ export async function serving<T>(
   options: ServedOptions,
   use: (served: Served) => Promise<T>,
 ): Promise<T> {
-  const { listen, remote } = await hostSeenBy(guest, signal);
+  const host = await surveyGuest(guest, signal);
   const events = new ServerEvents();
   const { tellReadOnly = true } = options;
-  await using server = await serve(device, `${listen}:0`, {
-    ...{ onEvent: events.add, allowRemote: remote, tellReadOnly },
+  await using server = await serve(device, `${host.listen}:0`, {
+    ...{ onEvent: events.add, allowRemote: host.remote, tellReadOnly },
   });
   if (server.address.kind !== 'tcp') throw new TypeError('the server has no port');
-  return await use({ server, port: server.address.port, events });
+  return await use({ server, host, port: server.address.port, events });
 }
 
 /** Serves a device and attaches it as /dev/nbd0 for the time of `use`; whatever happens, it is detached then. */
@@ -81,6 +82,7 @@ export async function attached<T>(
 
 class Disk implements Attached {
   readonly server: VblkServer;
+  readonly host: Surroundings;
   readonly port: number;
   readonly events: ServerEvents;
   client: Client = 'vblk-attach';
@@ -88,8 +90,9 @@ class Disk implements Attached {
   readonly #options: AttachedOptions;
   #ended: number | undefined;
 
-  constructor(context: CheckContext, { server, port, events }: Served, options: AttachedOptions) {
+  constructor(context: CheckContext, { server, host, port, events }: Served, options: AttachedOptions) {
     this.server = server;
+    this.host = host;
     this.port = port;
     this.events = events;
     this.#context = context;
@@ -101,7 +104,7 @@ class Disk implements Attached {
     const { client, block, patience } = this.#options;
     this.#ended = this.events.count('ended') + 1;
     this.client = await attachNbd(guest, {
-      ...{ port: this.port, export: '', node: NODE, signal },
+      ...{ host: this.host, port: this.port, export: '', node: NODE, signal },
       ...(client === undefined ? {} : { client }),
       ...(block === undefined ? {} : { block }),
       ...(patience === undefined ? {} : { patience }),

@@ -102,8 +102,8 @@ async function reconnects(context: CheckContext, { ramdisk }: VblkSetup): Promis
   const device = faulty(ramdisk(), parseFaultScript(FAULTS), ({ fault }, { kind }, request) =>
     faults.push(`${fault} at request ${request}, a ${kind}`),
   );
-  await serving(context, device, {}, async ({ port, events }) => {
-    const options = { port, export: '', node: NODE, patience: 2, signal };
+  await serving(context, device, {}, async ({ host, port, events }) => {
+    const options = { host, port, export: '', node: NODE, patience: 2, signal };
     await using client = await attachForGood(guest, options);
     await events.until('negotiated', 1, limits(context));
     const how = await verify(context);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { runLogged } from '../../../lab/run-logged.js';
-import { clientOf } from '../attach.js';
+import { surveyGuest } from '../attach.js';
 import type { VblkSetup } from '../devices.js';
 import { attached, mustRun, NODE } from '../served.js';
 
@@ -39,7 +39,8 @@ export function deadbeefChecks(setup: VblkSetup): readonly Check[] {
 
 async function reads(context: CheckContext, { deadbeef }: VblkSetup): Promise<void> {
   const { guest, signal } = context;
-  for (const client of new Set([await clientOf(guest, signal), 'vblk-attach' as const])) {
+  const { client: usual } = await surveyGuest(guest, signal);
+  for (const client of new Set([usual, 'vblk-attach' as const])) {
     await attached(context, deadbeef(), { client }, async () => {
       const { stdout } = await mustRun(
         context,

@@ -31,19 +31,23 @@ export function faultChecks(setup: VblkSetup): readonly Check[] {
   ];
 }
 
-/** The bad block, in blocks of 512 bytes; all of the first 4 MiB are looked at. */
+/** The bad block, in blocks of 512 bytes, and the piece of 64 KiB that it is in. */
 const BAD = 5000;
-const BLOCKS = 8192;
-const NEAR = { bytes: 512, from: BAD - 4, count: 9 };
+const PER_PIECE = 128;
+const PIECE = Math.floor(BAD / PER_PIECE);
 
+/** All of the first 4 MiB, then each block of the piece that fails. */
 async function failsThere(context: CheckContext, { ramdisk }: VblkSetup): Promise<void> {
   const device = faulty(ramdisk(), parseFaultScript(`error EIO block ${BAD}`));
   await attached(context, device, {}, async () => {
-    const read = await probe(context, { bytes: 512, from: 0, count: BLOCKS });
+    const pieces = await probe(context, { bytes: 512 * PER_PIECE, from: 0, count: 64 });
+    expectEqual('the pieces of 64 KiB that cannot be read', say(pieces), `${PIECE} EIO`);
+    const blocks = { bytes: 512, from: PIECE * PER_PIECE, count: PER_PIECE };
+    const read = await probe(context, blocks);
     expectEqual('the blocks that cannot be read', say(read), `${BAD} EIO`);
-    const written = await probe(context, NEAR, 'x');
+    const written = await probe(context, blocks, 'x');
     expectEqual('the blocks that cannot be written', say(written), `${BAD} EIO`);
-    context.prove(`of ${read.count} blocks read and ${written.count} written, only ${BAD} fails: EIO`);
+    context.prove(`of ${pieces.count} pieces of 64 KiB only ${PIECE} fails: EIO; of its blocks only ${BAD}`);
     context.prove(`dmesg: ${errorAt(read.log, BAD)}; ${errorAt(written.log, BAD)}`);
   });
 }

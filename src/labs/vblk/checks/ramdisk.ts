@@ -51,14 +51,14 @@ export function ramdiskChecks(setup: VblkSetup): readonly Check[] {
 async function keepsData(context: CheckContext, { ramdisk }: VblkSetup): Promise<void> {
   const { guest, signal } = context;
   const device = ramdisk();
-  const data = randomBytes(4 * MIB);
+  const data = randomBytes(2 * MIB);
   const sum = digest(data);
   await attached(context, device, {}, async ({ client }) => {
     const write = `dd of=${NODE} bs=64k seek=16 conv=fsync 2>&1`;
     await guest.exec(write, { input: data, signal, check: true });
     const kept = digest(await contents(device, MIB, data.length));
     expectEqual('the SHA-256 of what the device got', kept, sum, 'writes are lost, or go elsewhere');
-    const read = `${FORGET}; dd if=${NODE} bs=64k skip=16 count=64 2>/dev/null | sha256sum`;
+    const read = `${FORGET}; dd if=${NODE} bs=64k skip=16 count=32 2>/dev/null | sha256sum`;
     const { stdout } = await mustRun(context, read);
     expectEqual('the SHA-256 of what the guest reads', stdout.split(' ')[0], sum);
     context.prove(`${data.length} random bytes by ${client}: ${sum} in the device and in the guest`);
@@ -103,24 +103,38 @@ async function flushes(context: CheckContext, { ramdisk }: VblkSetup): Promise<v
 
 async function trims(context: CheckContext, { ramdisk }: VblkSetup): Promise<void> {
   const log: LogEntry[] = [];
+  const inner = ramdisk();
+  const around = randomBytes(2 * MIB);
+  for (const at of AROUND) await inner.write?.(at, Buffer.from(around));
+  const device = logged(inner, (entry) => log.push(entry));
   const trimmed = () => log.filter(({ kind }) => kind === 'trim');
-  const device = logged(ramdisk(), (entry) => log.push(entry));
   await attached(context, device, {}, async () => {
-    await mustRun(context, `blkdiscard -o ${3 * MIB} -l ${2 * MIB} ${NODE}`);
+    await mustRun(context, `blkdiscard -o ${2 * MIB} -l ${2 * MIB} ${NODE}`);
     const bytes = trimmed().reduce((sum, { length }) => sum + length, 0);
     const first = Math.min(...trimmed().map(({ offset }) => offset));
-    if (bytes !== 2 * MIB || first !== 3 * MIB)
+    if (bytes !== 2 * MIB || first !== 2 * MIB)
       throw new CheckFailure('blkdiscard did not reach the trim handler as it was meant', sayAll(log));
-    context.prove(`blkdiscard: ${sayAll(trimmed()).join(', ')}`);
+    for (const at of AROUND) {
+      const kept = digest(await contents(inner, at, around.length));
+      expectEqual(`the SHA-256 of what stands from byte ${at} on`, kept, digest(around), 'trim went too far');
+    }
+    context.prove(`blkdiscard: ${sayAll(trimmed()).join(', ')}; what stands before and after is kept`);
     log.length = 0;
-    const { stdout } = await mustRun(
-      context,
-      `mkfs.ext4 -q -F -E nodiscard ${NODE}; dir=$(mktemp -d); trap 'umount $dir; rmdir $dir' EXIT
-      mount -t ext4 ${NODE} $dir; fstrim -v $dir`,
-    );
+    const said = await trimFileSystem(context);
     if (trimmed().length === 0) throw new CheckFailure('fstrim did not reach the trim handler', sayAll(log));
-    context.prove(`fstrim: ${trimmed().length} trims; it says: ${stdout.trim()}`);
+    context.prove(`fstrim: ${trimmed().length} trims; it says: ${said}`);
   });
+}
+
+/** Where 2 MiB stand before and after the 2 MiB that are discarded. */
+const AROUND = [0, 4 * MIB];
+
+async function trimFileSystem(context: CheckContext): Promise<string> {
+  const script = `mkfs.ext4 -q -F -E nodiscard ${NODE}
+dir=$(mktemp -d); trap 'umount $dir; rmdir $dir' EXIT
+mount -t ext4 ${NODE} $dir
+fstrim -v $dir`;
+  return (await mustRun(context, script)).stdout.trim();
 }
 
 async function partialBlocks(context: CheckContext, { ramdisk }: VblkSetup): Promise<void> {
