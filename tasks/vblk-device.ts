@@ -6,19 +6,57 @@ export interface LayerFlags {
   readonly faults?: string;
   readonly log?: true;
   readonly json?: true;
+  readonly sandbox?: true;
+}
+
+/** Milliseconds that code in the sandbox has for one operation. */
+const PATIENCE = 10_000;
+
+/** A device to be served; disposing of it ends what runs for it. */
+export interface OpenDevice extends AsyncDisposable {
+  readonly device: AnyBlockDevice;
 }
 
 /**
- * One of the examples, or what a file exports.
+ * The device that a name stands for, with the faults and the log that are asked for.
  *
- * @throws LabError `usage/device`, `nbd/no-device`.
+ * @throws LabError `usage/device`, `usage/layers`, `nbd/no-device`, `nbd/fault-script`, `sandbox/unavailable`.
  */
-export async function deviceOf(name: string): Promise<AnyBlockDevice> {
+export async function openDevice(name: string, flags: LayerFlags, say: Say): Promise<OpenDevice> {
+  const inner = await (flags.sandbox === true ? jailedDevice(name) : trustedDevice(name));
+  try {
+    return { ...inner, device: await withLayers(inner.device, flags, say) };
+  } catch (error) {
+    await inner[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function trustedDevice(name: string): Promise<OpenDevice> {
+  return { device: await deviceOf(name), [Symbol.asyncDispose]: async () => {} };
+}
+
+async function jailedDevice(name: string): Promise<OpenDevice> {
+  const { existsSync } = await import('node:fs');
+  if (!existsSync(name)) throw noFile(name);
+  const { hostTimeouts } = await import('./host.js');
+  const { requireSandbox } = await import('../src/sandbox/probe.js');
+  const { openSubmittedDevice } = await import('../src/sandbox/device.js');
+  const timeouts = hostTimeouts();
+  await requireSandbox({ signal: new AbortController().signal, timeouts });
+  return await openSubmittedDevice(name, { patience: PATIENCE, timeouts });
+}
+
+async function deviceOf(name: string): Promise<AnyBlockDevice> {
   if (name === 'deadbeef') return new (await import('../src/nbd/examples/deadbeef.js')).DeadBeef();
   if (name === 'ramdisk') return new (await import('../src/nbd/examples/ramdisk.js')).RamDisk();
   const { existsSync } = await import('node:fs');
   if (existsSync(name)) return await (await import('../src/nbd/load-device.js')).loadDevice(name);
-  throw new LabError({
+  throw noFile(name);
+}
+
+function noFile(name: string): LabError {
+  return new LabError({
     code: 'usage/device',
     blame: 'user',
     fact: `there is no file ${name}`,
@@ -29,16 +67,7 @@ export async function deviceOf(name: string): Promise<AnyBlockDevice> {
 /** Prints an event. */
 export type Say = (event: Readonly<Record<string, unknown>> & { readonly type: string }) => void;
 
-/**
- * The device with the faults and the log that are asked for.
- *
- * @throws LabError `usage/layers`, `nbd/fault-script`.
- */
-export async function withLayers(
-  device: AnyBlockDevice,
-  flags: LayerFlags,
-  say: Say,
-): Promise<AnyBlockDevice> {
+async function withLayers(device: AnyBlockDevice, flags: LayerFlags, say: Say): Promise<AnyBlockDevice> {
   const layered = flags.faults !== undefined || flags.log === true;
   if (!layered) return device;
   if (typeof device.blocks() === 'bigint')

@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { LabError } from '../errors.js';
 import { packageRoot } from '../host/paths.js';
 import type { AnyBlockDevice } from './device.js';
+import { deviceOf, noDevice } from './device-of.js';
 
 /**
  * Loads a device from a TypeScript or JavaScript file, whose default export, or only export, is a device, a class of
@@ -44,43 +45,4 @@ export async function bundleDevice(path: string): Promise<string> {
   } catch (error) {
     throw noDevice(path, error);
   }
-}
-
-/**
- * The device that a module stands for.
- *
- * @throws LabError `nbd/no-device`.
- */
-export async function deviceOf(
-  module: Readonly<Record<string, unknown>>,
-  path: string,
-): Promise<AnyBlockDevice> {
-  const values = Object.values(module);
-  const value = module.default ?? (values.length === 1 ? values[0] : undefined);
-  const made = typeof value === 'function' ? await make(value) : value;
-  const missing = ['blockSize', 'blocks', 'read'].filter(
-    (name) => typeof (made as Record<string, unknown> | null | undefined)?.[name] !== 'function',
-  );
-  if (missing.length === 0) return made as AnyBlockDevice;
-  const what =
-    made === undefined ? 'it has no default export' : `what it exports has no ${missing.join('(), ')}()`;
-  throw noDevice(path, new Error(what));
-}
-
-async function make(value: unknown): Promise<unknown> {
-  const { prototype } = value as { prototype?: { read?: unknown } };
-  if (typeof prototype?.read === 'function') return new (value as new () => unknown)();
-  return await (value as () => unknown)();
-}
-
-function noDevice(path: string, cause: unknown): LabError {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  return new LabError({
-    code: 'nbd/no-device',
-    blame: 'user',
-    fact: `${path} holds no block device that can be served`,
-    evidence: message.split('\n').slice(0, 12),
-    next: 'let the file export as default a class, an object or a function with blockSize(), blocks() and read()',
-    cause,
-  });
 }

@@ -3,15 +3,7 @@ import type { HotDiskOptions } from '../../src/machine/hot-disk.js';
 import type { MachineRecord } from '../../src/machine/record.js';
 import type { AnyBlockDevice } from '../../src/nbd/device.js';
 import type { VblkServer } from '../../src/nbd/vblk.js';
-import {
-  deviceOf,
-  type LayerFlags,
-  type Say,
-  sayerOf,
-  sizeOf,
-  untilAborted,
-  withLayers,
-} from '../vblk-device.js';
+import { type LayerFlags, openDevice, type Say, sayerOf, sizeOf, untilAborted } from '../vblk-device.js';
 
 export interface AttachFlags extends LayerFlags {
   readonly machine?: string;
@@ -42,7 +34,8 @@ export async function attachDevice(name: string, flags: AttachFlags, interrupt: 
   const { hostTimeouts } = await import('../host.js');
   const record = runningMachine(flags.machine);
   const say = sayerOf(flags);
-  const device = await withLayers(await deviceOf(name), flags, say);
+  await using open = await openDevice(name, flags, say);
+  const { device } = open;
   const timeouts = hostTimeouts();
   const { signal } = new AbortController();
   await withGuest(record, timeouts, signal, async (guest) => {

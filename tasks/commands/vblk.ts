@@ -1,6 +1,6 @@
 import { type Command, Option } from '@commander-js/extra-typings';
 import type { VblkServer } from '../../src/nbd/vblk.js';
-import { deviceOf, type LayerFlags, sayerOf, sizeOf, untilAborted, withLayers } from '../vblk-device.js';
+import { type LayerFlags, openDevice, sayerOf, sizeOf, untilAborted } from '../vblk-device.js';
 
 /** `lab vblk`: block devices made of TypeScript. */
 export function addVblk(program: Command, signal: AbortSignal): void {
@@ -20,6 +20,7 @@ export function addVblk(program: Command, signal: AbortSignal): void {
     .option('--faults <script>', 'faults, between semicolons, or a file with one per line: error EIO block 7')
     .option('--log', 'print each operation')
     .option('--read-only', READ_ONLY)
+    .option('--sandbox', SANDBOX)
     .option(
       '--allow-remote',
       'listen also where other hosts get to: there is neither password nor encryption',
@@ -45,6 +46,7 @@ export function addVblk(program: Command, signal: AbortSignal): void {
     .option('--faults <script>', 'faults, between semicolons, or a file with one per line: error EIO block 7')
     .option('--log', 'print each operation')
     .option('--read-only', READ_ONLY)
+    .option('--sandbox', SANDBOX)
     .option('--json', 'print events as JSON, one per line')
     .addHelpText('after', ATTACH_EXAMPLES)
     .exitOverride()
@@ -55,6 +57,9 @@ export function addVblk(program: Command, signal: AbortSignal): void {
 }
 
 const READ_ONLY = 'tell clients when a device has no write handler; without this their writes fail (EIO)';
+
+const SANDBOX =
+  'run the file, which is one that you do not trust, in a sandbox; it can import nothing but lab/vblk';
 
 const ATTACH_EXAMPLES = `
 Examples:
@@ -81,7 +86,8 @@ interface Flags extends LayerFlags {
 async function serveDevice(name: string, flags: Flags, signal: AbortSignal): Promise<void> {
   const { serve } = await import('../../src/nbd/vblk.js');
   const say = sayerOf(flags);
-  const device = await withLayers(await deviceOf(name), flags, say);
+  await using open = await openDevice(name, flags, say);
+  const { device } = open;
   const onEvent = (event: { readonly type: string }) => say(event);
   await using server = await serve(device, flags.listen, {
     onEvent,

@@ -77,24 +77,25 @@ describe('lab vblk attach', () => {
     expect(stdout).toBe('0\n');
   });
 
-  test.each(['nbd1', 'disk'])(
-    "a device of one's own is there as %s, and is unmounted in the end",
-    async (as) => {
-      const file = join(state(), 'counter.ts');
-      await writeFile(file, OWN);
-      const events = await attaching([file, '--as', as, '--log'], async (node) => {
-        expect(node).toBe(as === 'disk' ? '/dev/vdb' : '/dev/nbd1');
-        const { stdout } = await shell(
-          `dd if=${node} bs=4096 skip=7 count=1 2>/dev/null | head -n 1; cat ${SIZE}`,
-        );
-        expect(stdout).toBe('this is block 7\n2048\n');
-      });
-      const types = events.map(({ type }) => type);
-      expect(types).toEqual(expect.arrayContaining(['negotiated', 'operation', 'unmounted', 'detached']));
-      expect(events).toContainEqual(expect.objectContaining({ type: 'ended', graceful: true }));
-      expect((await shell(`cat ${SIZE} 2>/dev/null || echo gone`)).stdout).toMatch(/^(0|gone)\n$/);
-    },
-  );
+  test.each([
+    ['nbd1', []],
+    ['disk', []],
+    ['nbd1', ['--sandbox']],
+  ])("a device of one's own is there as %s %j, and is unmounted in the end", async (as, flags) => {
+    const file = join(state(), 'counter.ts');
+    await writeFile(file, OWN);
+    const events = await attaching([file, '--as', as, '--log', ...flags], async (node) => {
+      expect(node).toBe(as === 'disk' ? '/dev/vdb' : '/dev/nbd1');
+      const { stdout } = await shell(
+        `dd if=${node} bs=4096 skip=7 count=1 2>/dev/null | head -n 1; cat ${SIZE}`,
+      );
+      expect(stdout).toBe('this is block 7\n2048\n');
+    });
+    const types = events.map(({ type }) => type);
+    expect(types).toEqual(expect.arrayContaining(['negotiated', 'operation', 'unmounted', 'detached']));
+    expect(events).toContainEqual(expect.objectContaining({ type: 'ended', graceful: true }));
+    expect((await shell(`cat ${SIZE} 2>/dev/null || echo gone`)).stdout).toMatch(/^(0|gone)\n$/);
+  });
 
   test('a machine that does not run, and a device that is none, are said', async () => {
     const absent = await lab('vblk', 'attach', 'ramdisk', '--machine', 'absent');
