@@ -44,7 +44,7 @@ const INIT_FAILED: readonly Cause[] = [
   {
     pattern: /(?:Device or resource busy|Resource busy)/,
     fact: (name) => `${name} gave up while loading: device or resource busy (-EBUSY)`,
-    hint: 'a device number or memory region is taken already; an earlier half of the same driver may hold it',
+    hint: 'a device number, a memory region or an interrupt is taken already, perhaps by an earlier half of the same driver; only an interrupt can be shared',
   },
   {
     pattern: /No such device/,

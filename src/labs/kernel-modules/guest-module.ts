@@ -26,14 +26,14 @@ export class GuestModule {
     return `rmmod ${quoteForShell(this.name)}`;
   }
 
-  /** @throws CheckFailure with what insmod and the kernel said. */
+  /** @throws CheckFailure with what insmod and the kernel said, or LabError `guest/timeout`. */
   async insert(): Promise<Logged> {
-    return await this.#must(this.insmod, `insmod of ${this.name} failed`);
+    return await this.#must(this.insmod, `insmod of ${this.name}`);
   }
 
-  /** @throws CheckFailure with what rmmod and the kernel said. */
+  /** @throws CheckFailure with what rmmod and the kernel said, or LabError `guest/timeout`. */
   async remove(): Promise<Logged> {
-    return await this.#must(this.rmmod, `rmmod of ${this.name} failed`);
+    return await this.#must(this.rmmod, `rmmod of ${this.name}`);
   }
 
   async loaded(): Promise<boolean> {
@@ -41,11 +41,15 @@ export class GuestModule {
     return (await guest.exec(['test', '-d', `/sys/module/${this.name}`], { signal })).exitCode === 0;
   }
 
-  async #must(script: string, fact: string): Promise<Logged> {
-    const result = await runLogged(this.#context, script);
+  async #must(script: string, what: string): Promise<Logged> {
+    const result = await runLogged(this.#context, script).catch((error: unknown) => {
+      if (!isLate(error)) throw error;
+      const { code, blame, evidence, next } = error;
+      throw new LabError({ code, blame, evidence, next, fact: `${what} does not end`, cause: error });
+    });
     if (result.exitCode === 0) return result;
     const said = result.stderr.trimEnd().split('\n');
-    throw new CheckFailure(fact, [...said, ...result.log.slice(-20)]);
+    throw new CheckFailure(`${what} failed`, [...said, ...result.log.slice(-20)]);
   }
 }
 
@@ -87,7 +91,11 @@ async function restore(context: CheckContext, module: GuestModule, loaded: boole
     await guest.exec(script, { signal, timeout: LOADS * timeouts.scale });
     return true;
   } catch (error) {
-    if (error instanceof LabError && error.code === 'guest/timeout') return false;
+    if (isLate(error)) return false;
     throw error;
   }
+}
+
+function isLate(error: unknown): error is LabError {
+  return error instanceof LabError && error.code === 'guest/timeout';
 }
