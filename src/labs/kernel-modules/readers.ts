@@ -102,6 +102,20 @@ export class Readers implements AsyncDisposable {
     }
   }
 
+  /** Bytes that a reader has got so far. */
+  count(index: number): number {
+    return bytesOf(this.events, index).length;
+  }
+
+  /**
+   * Waits until a reader has got more than `before` bytes, whichever.
+   *
+   * @throws CheckFailure when nothing more comes.
+   */
+  async expectMore(index: number, before: number, who: string): Promise<void> {
+    await this.#program.until(`anything for ${who}`, ARRIVES, () => this.count(index) > before || undefined);
+  }
+
   /** What the process of a reader did within a time in which nothing happened. */
   async window(index: number, ms: number): Promise<Window> {
     const before = eventsOf(this.events, 'window', index).length;
