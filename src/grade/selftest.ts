@@ -17,7 +17,10 @@ export interface SelftestReport {
   readonly fixtures: readonly FixtureResult[];
   /** What hostile code left outside of its sandbox; empty when it stayed inside. */
   readonly traces: readonly Trace[];
-  /** Ids of checks that no bad or hostile fixture failed: they prove nothing. Only looked for when all fixtures ran. */
+  /**
+   * Ids of checks that no bad or hostile fixture failed: they prove nothing. Only looked for when all fixtures ran;
+   * those that do not apply to grading are left out.
+   */
   readonly neverFailed: readonly string[];
   /** How the verdicts of repeated runs differ; empty when they are identical. */
   readonly unstable: readonly string[];
@@ -115,7 +118,9 @@ function compare(fixture: Fixture, graded: GradedSubmission): FixtureResult {
 const FAILING: readonly Outcome[] = ['failed', 'crashed', 'timed-out'];
 
 function neverFailed(fixtures: readonly Fixture[], submissions: readonly GradedSubmission[]): string[] {
-  const all = submissions.flatMap(({ lines }) => lines.flatMap(({ checks }) => checks));
+  const all = submissions
+    .flatMap(({ lines }) => lines.flatMap(({ checks }) => checks))
+    .filter(({ outcome }) => outcome !== 'skipped');
   const bad = submissions.filter((_, i) => fixtures[i]?.kind !== 'good');
   const failed = new Set(
     bad.flatMap(({ lines }) =>

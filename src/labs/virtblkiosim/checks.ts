@@ -10,8 +10,10 @@ import { unloadChecks } from './checks/unload.js';
 /**
  * All checks of the exercise; `lab test` runs them on our module, the grading on that of a student. Those of the line
  * `extras` are about what only our own module and tool promise.
+ *
+ * @param rounds how often the module is loaded and unloaded in a row
  */
-export function virtblkiosimChecks(setup: ModuleSetup): LineCheck[] {
+export function virtblkiosimChecks(setup: ModuleSetup, rounds = 100): LineCheck[] {
   return [
     ...loadChecks(setup),
     ...storageChecks(setup),
@@ -20,7 +22,7 @@ export function virtblkiosimChecks(setup: ModuleSetup): LineCheck[] {
     kernelLogCheck('ioctl', 'ioctl'),
     ...safetyChecks(setup),
     kernelLogCheck('safety', 'safety'),
-    ...unloadChecks(setup),
+    ...unloadChecks(setup, rounds),
     kernelLogCheck('unload', 'unload'),
     ...extraChecks(setup),
   ];

@@ -4,6 +4,9 @@ import { lab } from './lab.js';
 
 const modules = ['virtblkiosim'];
 
+/** A quarter of what the exercise says, to save time: what each of them loses still adds up to more than the noise. */
+const ROUNDS = 25;
+
 /** The exercise names no marks; these are a proposal. */
 export const grading = moduleGrading({
   lab,
@@ -40,6 +43,6 @@ export const grading = moduleGrading({
     ],
     program: { name: 'submitted', marks: [/virtblkiosim/, /\bioctl\s*\(/] },
   },
-  checks: virtblkiosimChecks,
+  checks: (setup) => virtblkiosimChecks(setup, ROUNDS),
   golden: 'folder',
 });
