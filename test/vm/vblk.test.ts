@@ -13,8 +13,9 @@ import type { VblkSetup } from '../../src/labs/vblk/devices.js';
 import type { BlockDevice } from '../../src/nbd/device.js';
 import { DeadBeef } from '../../src/nbd/examples/deadbeef.js';
 import { RamDisk } from '../../src/nbd/examples/ramdisk.js';
+import { openSubmittedDevice } from '../../src/sandbox/device.js';
 import { scaled } from '../../src/timeouts.js';
-import { useCli } from './cli.js';
+import { root, useCli } from './cli.js';
 
 const { lab, start, state } = useCli();
 const MACHINE = ['vblk', '--name', 'nbd', '--accel', 'tcg'];
@@ -231,6 +232,16 @@ describe('devices that are wrong', () => {
     expect(outcome, fact).toBe('failed');
     expect([fact, hint, ...evidence].join('\n')).toMatch(says);
   });
+});
+
+test("a device that runs in the sandbox is as good as one of one's own", async () => {
+  process.env.LAB_STATE = state();
+  const file = join(root, 'src/nbd/examples/ramdisk.ts');
+  await using submitted = await openSubmittedDevice(file, { patience: 20_000, timeouts: scaled(1) });
+  const setup = { deadbeef: () => new DeadBeef(), ramdisk: () => submitted.device };
+  const { outcome, fact } = await verdictOf(setup, 'ramdisk-trim');
+  delete process.env.LAB_STATE;
+  expect(outcome, fact).toBe('passed');
 });
 
 async function verdictOf(setup: VblkSetup, id: string): Promise<Verdict> {

@@ -1,9 +1,9 @@
 import type { Check } from '../../lab/check.js';
+import { kernelLogCheck } from '../../lab/kernel-log-check.js';
 import { connectionChecks } from './checks/connection.js';
 import { deadbeefChecks } from './checks/deadbeef.js';
 import { diskChecks } from './checks/disk.js';
 import { faultChecks } from './checks/faults.js';
-import { kernelLogCheck } from './checks/kernel-log.js';
 import { ramdiskChecks } from './checks/ramdisk.js';
 import type { VblkSetup } from './devices.js';
 
@@ -15,6 +15,6 @@ export function vblkChecks(setup: VblkSetup): readonly Check[] {
     ...connectionChecks(setup),
     ...faultChecks(setup),
     ...diskChecks(setup),
-    kernelLogCheck,
+    kernelLogCheck('vblk', 'vblk'),
   ];
 }
