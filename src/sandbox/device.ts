@@ -119,9 +119,11 @@ async function writeOwnPart(stage: string): Promise<void> {
   } as const;
   const nbd = join(packageRoot, 'src/nbd');
   await build({ ...common, entryPoints: [join(nbd, 'vblk.ts')], outfile: join(stage, 'vblk.mjs') });
-  const contents = `import { answerAt } from './remote/near.ts';
+  const contents = `import { Socket } from 'node:net';
+import { answerFor } from './remote/near.ts';
 import { deviceOf } from './device-of.ts';
-await answerAt(3, async () => await deviceOf(await import(process.argv[2]), 'the file'));`;
+const stream = new Socket({ fd: 3, readable: true, writable: true });
+await answerFor(stream, async () => await deviceOf(await import(process.argv[2]), 'the file'));`;
   const stdin = { contents, resolveDir: nbd, loader: 'ts' } as const;
   await build({ ...common, stdin, outfile: join(stage, 'main.mjs') });
 }

@@ -4,7 +4,7 @@ import type { BlockDevice } from '../../src/nbd/device.js';
 import { RamDisk } from '../../src/nbd/examples/ramdisk.js';
 import { remoteDevice } from '../../src/nbd/remote/far.js';
 import { encodeFrame, type Frame, FrameReader, Kind } from '../../src/nbd/remote/frames.js';
-import { answerOver } from '../../src/nbd/remote/near.js';
+import { answerFor } from '../../src/nbd/remote/near.js';
 
 /** Two ends of a pipe that hands on so many bytes at a time. */
 function pipe(piece: number): [Duplex, Duplex] {
@@ -59,7 +59,7 @@ describe('a device at the other end', () => {
   test('is the same device, whatever order its answers come in', async () => {
     const [near, far] = pipe(11);
     const disk = new RamDisk(4096);
-    answerOver(near, disk);
+    await answerFor(near, async () => disk);
     const device = await remoteDevice(far, limits);
     expect([device.blockSize(), device.blocks(), device.unmount]).toEqual([512, 8, undefined]);
     const writes = [3, 1, 2].map((block) => device.write?.(block * 512, Buffer.alloc(512, block)));
@@ -84,11 +84,25 @@ describe('a device at the other end', () => {
         throw Object.assign(new Error('no\nreason'), { code: codes.shift() });
       },
     };
-    answerOver(near, failing);
+    await answerFor(near, async () => failing);
     const device = await remoteDevice(far, limits);
     const read = async () => await device.read(0, Buffer.alloc(512));
     await expect(read()).rejects.toMatchObject({ code: 'ENOSPC', message: 'no\nreason' });
     await expect(read()).rejects.toMatchObject({ code: 'EIO' });
+  });
+
+  test('that cannot be loaded, or counts as a pipe cannot, says why', async () => {
+    const loads = [
+      async () => {
+        throw new Error('not today');
+      },
+      async () => ({ ...new RamDisk(512), blockSize: () => 512, blocks: () => 1n }) as unknown as BlockDevice,
+    ];
+    for (const load of loads) {
+      const [near, far] = pipe(1000);
+      await answerFor(near, load);
+      await expect(remoteDevice(far, limits)).rejects.toThrow(/not today|has to return a number/);
+    }
   });
 
   test.each([

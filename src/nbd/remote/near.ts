@@ -1,12 +1,10 @@
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { BlockDevice } from '../device.js';
 import { MAX_PAYLOAD } from '../protocol.js';
 import { encodeFrame, type Frame, FrameReader, type Hello, Kind, OPTIONAL } from './frames.js';
 
-/** Near the device: what runs in its process, and calls it for whoever is at the other end of the descriptor. */
-export async function answerAt(descriptor: number, load: () => Promise<BlockDevice>): Promise<void> {
-  const stream = new Socket({ fd: descriptor, readable: true, writable: true });
+/** Near the device: what runs in its process, and calls it for whoever is at the other end of the stream. */
+export async function answerFor(stream: Duplex, load: () => Promise<BlockDevice>): Promise<void> {
   try {
     answerOver(stream, await load());
   } catch (error) {
@@ -16,7 +14,7 @@ export async function answerAt(descriptor: number, load: () => Promise<BlockDevi
 }
 
 /** Says what the device is, and answers until the stream ends. */
-export function answerOver(stream: Duplex, device: BlockDevice): void {
+function answerOver(stream: Duplex, device: BlockDevice): void {
   const hello: Hello = {
     blockSize: device.blockSize(),
     blocks: device.blocks(),
