@@ -15,11 +15,11 @@
 #include <linux/genetlink.h>
 #include <linux/nbd-netlink.h>
 #include <linux/netlink.h>
+#include <linux/types.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#define __packed	__attribute__((__packed__))
 
 #define NBD_MAGIC	0x4e42444d41474943ull
 #define OPTION_MAGIC	0x49484156454f5054ull
@@ -51,15 +53,15 @@ struct options {
 	const char *port;
 	const char *name;
 	const char *device;
-	uint32_t index;
-	uint64_t block;
-	uint64_t timeout;
+	__u32 index;
+	__u64 block;
+	__u64 timeout;
 	int reconnect;
 };
 
 struct export {
-	uint64_t size;
-	uint16_t flags;
+	__u64 size;
+	__u16 flags;
 };
 
 static int fail(const char *what, const char *why)
@@ -134,10 +136,10 @@ static int dial(const struct options *options)
 static int greet(int fd)
 {
 	struct {
-		uint64_t magic, option;
-		uint16_t flags;
-	} __attribute__((packed)) hello;
-	uint32_t answer;
+		__u64 magic, option;
+		__u16 flags;
+	} __packed hello;
+	__u32 answer;
 
 	if (receive_all(fd, &hello, sizeof(hello)))
 		return -1;
@@ -152,17 +154,17 @@ static int greet(int fd)
 static int ask(int fd, const char *name)
 {
 	struct {
-		uint64_t magic;
-		uint32_t option, length, name_length;
-	} __attribute__((packed)) go;
+		__u64 magic;
+		__u32 option, length, name_length;
+	} __packed go;
 	size_t length = strlen(name);
-	uint16_t no_requests = 0;
+	__u16 no_requests = 0;
 
 	if (length > LONGEST_NAME)
 		return fail("the name of the export", "too long");
 	go.magic = htobe64(OPTION_MAGIC);
 	go.option = htobe32(OPTION_GO);
-	go.length = htobe32(sizeof(uint32_t) + length + sizeof(no_requests));
+	go.length = htobe32(sizeof(__u32) + length + sizeof(no_requests));
 	go.name_length = htobe32(length);
 	if (send_all(fd, &go, sizeof(go)) || send_all(fd, name, length))
 		return -1;
@@ -173,16 +175,16 @@ static int ask(int fd, const char *name)
 static int take_reply(int fd, struct export *export)
 {
 	struct {
-		uint64_t magic;
-		uint32_t option, type, length;
-	} __attribute__((packed)) reply;
+		__u64 magic;
+		__u32 option, type, length;
+	} __packed reply;
 	struct {
-		uint16_t type;
-		uint64_t size;
-		uint16_t flags;
-	} __attribute__((packed)) info;
+		__u16 type;
+		__u64 size;
+		__u16 flags;
+	} __packed info;
 	char data[LONGEST_REPLY + 1];
-	uint32_t type, length;
+	__u32 type, length;
 
 	if (receive_all(fd, &reply, sizeof(reply)))
 		return -1;
@@ -241,11 +243,11 @@ struct answer {
 };
 
 struct family {
-	uint16_t id;
-	uint32_t group;
+	__u16 id;
+	__u32 group;
 };
 
-static void begin(struct message *message, uint16_t type, uint8_t command)
+static void begin(struct message *message, __u16 type, uint8_t command)
 {
 	memset(message, 0, sizeof(*message));
 	message->header.nlmsg_len = NLMSG_LENGTH(GENL_HDRLEN);
@@ -255,7 +257,7 @@ static void begin(struct message *message, uint16_t type, uint8_t command)
 	message->generic.version = 1;
 }
 
-static struct nlattr *add(struct message *message, uint16_t type,
+static struct nlattr *add(struct message *message, __u16 type,
 			  const void *data, size_t length)
 {
 	struct nlattr *attribute = (void *)((char *)message +
@@ -269,18 +271,18 @@ static struct nlattr *add(struct message *message, uint16_t type,
 	return attribute;
 }
 
-static void add_u32(struct message *message, uint16_t type, uint32_t value)
+static void add_u32(struct message *message, __u16 type, __u32 value)
 {
 	add(message, type, &value, sizeof(value));
 }
 
-static void add_u64(struct message *message, uint16_t type, uint64_t value)
+static void add_u64(struct message *message, __u16 type, __u64 value)
 {
 	add(message, type, &value, sizeof(value));
 }
 
 /* What is added until end_nest() belongs to it. */
-static struct nlattr *nest(struct message *message, uint16_t type)
+static struct nlattr *nest(struct message *message, __u16 type)
 {
 	return add(message, type | NLA_F_NESTED, NULL, 0);
 }
@@ -361,7 +363,7 @@ static int transact(int fd, struct message *message, visitor visit, void *data)
 static void take_group(const struct nlattr *attribute, void *data)
 {
 	if (attribute->nla_type == CTRL_ATTR_MCAST_GRP_ID)
-		memcpy(data, payload(attribute), sizeof(uint32_t));
+		memcpy(data, payload(attribute), sizeof(__u32));
 }
 
 /* The driver has one group only. */
@@ -374,7 +376,7 @@ static void take_groups(const struct nlattr *attribute, void *data)
 static void take_family(const struct nlattr *attribute, void *data)
 {
 	struct family *family = data;
-	uint16_t type = attribute->nla_type & NLA_TYPE_MASK;
+	__u16 type = attribute->nla_type & NLA_TYPE_MASK;
 
 	if (type == CTRL_ATTR_FAMILY_ID)
 		memcpy(&family->id, payload(attribute), sizeof(family->id));
@@ -481,7 +483,7 @@ static int reconnect(int fd, const struct family *family,
 static void take_index(const struct nlattr *attribute, void *data)
 {
 	if (attribute->nla_type == NBD_ATTR_INDEX)
-		memcpy(data, payload(attribute), sizeof(uint32_t));
+		memcpy(data, payload(attribute), sizeof(__u32));
 }
 
 /* Whether one of the messages that wait says that our connection died. */
@@ -496,7 +498,7 @@ static int died(int events, const struct options *options)
 	for (; got > 0 && NLMSG_OK(header, length);
 	     header = NLMSG_NEXT(header, length)) {
 		struct genlmsghdr *generic = NLMSG_DATA(header);
-		uint32_t index = UINT32_MAX;
+		__u32 index = ~0u;
 
 		if (generic->cmd != NBD_CMD_LINK_DEAD)
 			continue;
@@ -583,7 +585,7 @@ static int detach(const struct options *options)
 	return take_away(fd, &family, options);
 }
 
-static int usage(void)
+static int show_usage(void)
 {
 	fprintf(stderr,
 		"usage: vblk-attach attach HOST PORT NAME DEVICE [-b BLOCK] [-t SECONDS] [--reconnect]\n"
@@ -625,16 +627,16 @@ int main(int argc, char **argv)
 	if (argc == 3 && strcmp(argv[1], "detach") == 0) {
 		options.device = argv[2];
 		if (read_index(&options))
-			return usage();
+			return show_usage();
 		return detach(&options) ? 1 : 0;
 	}
 	if (argc < 6 || strcmp(argv[1], "attach") != 0)
-		return usage();
+		return show_usage();
 	options.host = argv[2];
 	options.port = argv[3];
 	options.name = argv[4];
 	options.device = argv[5];
 	if (read_index(&options) || read_flags(&options, argv + 6))
-		return usage();
+		return show_usage();
 	return attach(&options) ? 1 : 0;
 }

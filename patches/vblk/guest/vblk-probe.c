@@ -55,7 +55,7 @@ static void run(int fd, const struct job *job)
 	printf("%ld of %ld failed\n", failed, job->count);
 }
 
-static int usage(void)
+static int show_usage(void)
 {
 	fprintf(stderr,
 		"usage: vblk-probe read NODE BYTES FROM COUNT\n"
@@ -69,10 +69,10 @@ int main(int argc, char **argv)
 	int fd;
 
 	if (argc < 6)
-		return usage();
+		return show_usage();
 	job.writes = strcmp(argv[1], "write") == 0;
 	if (argc != 6 + job.writes)
-		return usage();
+		return show_usage();
 	job.bytes = strtoul(argv[3], NULL, 10);
 	job.from = strtoll(argv[4], NULL, 10);
 	job.count = strtol(argv[5], NULL, 10);
