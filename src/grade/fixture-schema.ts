@@ -34,8 +34,8 @@ const partLayout = z.strictObject({
 export const layoutSchema = z.strictObject({
   /** Ids of the lines that every fixture has to name an outcome for. */
   lines: z.array(z.string()),
-  /** A lab whose hand-ins are modules only has the part `driver` alone. */
-  parts: z.strictObject({ device: partLayout.optional(), driver: partLayout }),
+  /** A lab whose hand-ins are modules only has the part `driver` alone, one whose hand-ins are no changes of trees none. */
+  parts: z.strictObject({ device: partLayout.optional(), driver: partLayout.optional() }),
   /** Base sources that lie elsewhere: name → path in `patches/<lab>`. */
   sources: z.record(z.string(), z.string()).default({}),
   /** Sources that are handed in as files of their own. */

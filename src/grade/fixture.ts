@@ -114,7 +114,7 @@ type Place = Pick<Fixture, 'name' | 'kind' | 'dir' | 'base' | 'layout'>;
 async function readFixture(place: Place): Promise<Fixture> {
   const path = join(place.dir, 'fixture.json');
   const { lines, parts } = place.layout;
-  const usual = { device: parts.device?.handIn, driver: parts.driver.handIn };
+  const usual = { device: parts.device?.handIn, driver: parts.driver?.handIn };
   const file: FixtureFile = await readChecked(path, fixtureSchemas[place.kind], (json) =>
     withUsual(json, usual),
   );

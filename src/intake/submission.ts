@@ -14,6 +14,8 @@ export interface Submission {
   readonly module?: LooseModule;
   /** Modules that the exercise asks for, by the name that it gives them; of labs whose hand-ins are modules only. */
   readonly modules?: Readonly<Record<string, LooseModule>>;
+  /** Block devices, of a lab whose hand-ins are those. */
+  readonly devices?: LooseDevices;
   /** C source of the student's own user application, copied to a folder of its own. */
   readonly application?: LooseFile;
   /** Name of the report within the hand-in. */
@@ -81,6 +83,22 @@ export interface LooseModule {
 export interface LooseFile {
   readonly path: string;
   readonly origin: string;
+}
+
+/** Files with the code of block devices, copied to a folder of their own. */
+export interface LooseDevices {
+  /** Host folder that holds all of them, and what they import. */
+  readonly dir: string;
+  readonly entries: readonly DeviceFile[];
+}
+
+export interface DeviceFile {
+  /** Host path. */
+  readonly path: string;
+  /** Name within the hand-in, for messages. */
+  readonly origin: string;
+  /** The device that it is by its names; absent when they do not tell. */
+  readonly device?: string;
 }
 
 export interface IntakeProblem {

@@ -22,6 +22,28 @@ export async function deviceOf(
   throw noDevice(path, new Error(what));
 }
 
+/**
+ * Pure. A module of which the export is the default whose own name, or whose class's, has these words in it: a regular
+ * expression, any case. The same module when there is none.
+ */
+export function exportNamed(
+  module: Readonly<Record<string, unknown>>,
+  words: string | undefined,
+): Readonly<Record<string, unknown>> {
+  if (words === undefined || words === '') return module;
+  const pattern = new RegExp(words, 'i');
+  const named = Object.entries(module)
+    .filter(([key, value]) => pattern.test(key) || (typeof value === 'function' && pattern.test(value.name)))
+    .map(([, value]) => value);
+  const value = named.find(canRead) ?? named.find((each) => typeof each === 'function');
+  return value === undefined ? module : { default: value };
+}
+
+function canRead(value: unknown): boolean {
+  const owner = typeof value === 'function' ? (value.prototype as unknown) : value;
+  return typeof (owner as { read?: unknown } | null | undefined)?.read === 'function';
+}
+
 async function make(value: unknown): Promise<unknown> {
   const { prototype } = value as { prototype?: { read?: unknown } };
   if (typeof prototype?.read === 'function') return new (value as new () => unknown)();

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { dirname, extname, join, resolve } from 'node:path';
+import { dirname, extname, join, relative, resolve } from 'node:path';
 import { LabError } from '../errors.js';
 import { LineSplitter } from '../host/lines.js';
 import { packageRoot } from '../host/paths.js';
@@ -10,6 +10,7 @@ import { remoteDevice } from '../nbd/remote/far.js';
 import type { Timeouts } from '../timeouts.js';
 import { openJail, setupFailed } from './jail.js';
 import type { JailLimits } from './limits.js';
+import type { Bind } from './spec.js';
 import { makeStage } from './stage.js';
 
 /** A block device whose code runs in a jail. Disposing of it ends that code. */
@@ -17,12 +18,18 @@ export interface SubmittedDevice extends AsyncDisposable {
   readonly device: BlockDevice;
   /** The last lines that it printed. */
   readonly said: () => readonly string[];
+  /** Why it is of no further use, if that is so; `late`: it did not answer in time. */
+  readonly lost: () => { readonly reason: string; readonly late: boolean } | undefined;
 }
 
 export interface SubmittedDeviceOptions {
   /** Milliseconds for one operation; after one that took longer, all of them fail. */
   readonly patience: number;
   readonly timeouts: Timeouts;
+  /** A folder that holds the file, and what it imports besides. */
+  readonly folder?: string;
+  /** Words in the name of the export that is meant, where there are several: a regular expression, any case. */
+  readonly named?: string;
 }
 
 /**
@@ -33,11 +40,15 @@ export interface SubmittedDeviceOptions {
  */
 export async function openSubmittedDevice(
   path: string,
-  { patience, timeouts }: SubmittedDeviceOptions,
+  { patience, timeouts, folder, named = '' }: SubmittedDeviceOptions,
 ): Promise<SubmittedDevice> {
   const stage = await makeStage('jail');
-  const inside = `/submission/device${extname(path)}`;
-  const { jail, lines, channel, kill } = await started(stage, resolve(path), inside).catch(async (error) => {
+  const seen =
+    folder === undefined
+      ? { from: resolve(path), at: `/submission/device${extname(path)}` }
+      : { from: resolve(folder), at: '/submission' };
+  const inside = folder === undefined ? seen.at : join(seen.at, relative(folder, path));
+  const { jail, lines, channel, kill } = await started(stage, seen, [inside, named]).catch(async (error) => {
     await rm(stage, { recursive: true, force: true });
     throw error;
   });
@@ -47,8 +58,12 @@ export async function openSubmittedDevice(
     await rm(stage, { recursive: true, force: true });
   };
   try {
-    const device = await remoteDevice(channel, { patience, start: timeouts.hostTool });
-    return { device, said: () => lines, [Symbol.asyncDispose]: end };
+    let lost: ReturnType<SubmittedDevice['lost']>;
+    const onLost = (why: typeof lost) => {
+      lost = why;
+    };
+    const device = await remoteDevice(channel, { patience, start: timeouts.hostTool, onLost });
+    return { device, said: () => lines, lost: () => lost, [Symbol.asyncDispose]: end };
   } catch (error) {
     await kill(); // so that all that it printed is there
     const { begun } = jail.status();
@@ -57,11 +72,11 @@ export async function openSubmittedDevice(
   }
 }
 
-async function started(stage: string, path: string, inside: string) {
+async function started(stage: string, submitted: Bind, words: readonly [inside: string, named: string]) {
   await writeOwnPart(stage);
   const jail = await openJail({
     readOnly: [
-      { from: path, at: inside },
+      submitted,
       { from: process.execPath, at: NODE },
       { from: esbuildProgram(), at: TRANSLATOR },
       { from: join(stage, 'vblk.mjs'), at: LIBRARY },
@@ -77,7 +92,7 @@ async function started(stage: string, path: string, inside: string) {
   });
   const follow = (stream: NodeJS.ReadableStream) =>
     void stream.on('data', (chunk: Buffer) => splitter.push(chunk));
-  const command = [...jail.prefix, '/bin/sh', '-euc', script(inside)];
+  const command = [...jail.prefix, '/bin/sh', '-euc', SCRIPT, 'sh', ...words];
   const { channels, kill } = spawnQemu(command, { stdio: 'pipe', follow, lines: () => lines }, 1);
   const [channel] = channels;
   if (channel === undefined) throw new TypeError('the process has no descriptor 3');
@@ -101,11 +116,10 @@ const deviceLimits: JailLimits = {
   cpuSeconds: 600,
 };
 
-function script(inside: string): string {
-  const options = '--bundle --platform=node --format=esm --target=node20 --log-level=error';
-  return `${TRANSLATOR} ${inside} ${options} --alias:lab/vblk=${LIBRARY} --outfile=/tmp/device.mjs 3>&-
-exec ${NODE} --max-old-space-size=512 ${MAIN} /tmp/device.mjs`;
-}
+const OPTIONS = '--bundle --platform=node --format=esm --target=node20 --log-level=error';
+/** Its arguments: the file, and words in the name of the export. */
+const SCRIPT = `${TRANSLATOR} "$1" ${OPTIONS} --alias:lab/vblk=${LIBRARY} --outfile=/tmp/device.mjs 3>&-
+exec ${NODE} --max-old-space-size=512 ${MAIN} /tmp/device.mjs "$2"`;
 
 /** The library as the device sees it, and the program that calls the device: our own code, in one file each. */
 async function writeOwnPart(stage: string): Promise<void> {
@@ -121,9 +135,10 @@ async function writeOwnPart(stage: string): Promise<void> {
   await build({ ...common, entryPoints: [join(nbd, 'vblk.ts')], outfile: join(stage, 'vblk.mjs') });
   const contents = `import { Socket } from 'node:net';
 import { answerFor } from './remote/near.ts';
-import { deviceOf } from './device-of.ts';
+import { deviceOf, exportNamed } from './device-of.ts';
 const stream = new Socket({ fd: 3, readable: true, writable: true });
-await answerFor(stream, async () => await deviceOf(await import(process.argv[2]), 'the file'));`;
+const [, , file, named] = process.argv;
+await answerFor(stream, async () => await deviceOf(exportNamed(await import(file), named), 'the file'));`;
   const stdin = { contents, resolveDir: nbd, loader: 'ts' } as const;
   await build({ ...common, stdin, outfile: join(stage, 'main.mjs') });
 }

@@ -125,7 +125,7 @@ describe('a device at the other end', () => {
     const reasons: string[] = [];
     const hello = JSON.stringify({ blockSize: 512, blocks: 8, has: ['flush'] });
     say(near, { id: 0, kind: Kind.hello, payload: Buffer.from(hello) });
-    const device = await remoteDevice(far, { ...limits, onLost: (reason) => reasons.push(reason) });
+    const device = await remoteDevice(far, { ...limits, onLost: ({ reason }) => reasons.push(reason) });
     near.once('data', () => say(near, frame));
     const reading = Promise.resolve(device.read(0, Buffer.alloc(512)));
     await expect(reading).rejects.toMatchObject({ code: 'EIO' });

@@ -12,6 +12,7 @@ const LABS = [
   ['my-rng', { good: 12, bad: 25, hostile: 15 }],
   ['virtblkiosim', { good: 2, bad: 3, hostile: 1 }],
   ['kernel-modules', { good: 5, bad: 9, hostile: 4 }],
+  ['vblk', { good: 3, bad: 6, hostile: 3 }],
 ] as const;
 
 test.each(LABS)(

@@ -8,8 +8,8 @@ export interface RemoteOptions {
   readonly start: number;
   /** Milliseconds for one operation. After that nothing is expected of the device any more. */
   readonly patience: number;
-  /** Called once, when the device is of no further use. */
-  readonly onLost?: (reason: string) => void;
+  /** Called once, when the device is of no further use. `late`: it did not answer in time. */
+  readonly onLost?: (lost: { readonly reason: string; readonly late: boolean }) => void;
 }
 
 /**
@@ -102,7 +102,7 @@ class Remote {
 
   #expect(id: number, question: Question, patience = this.#options.patience): Promise<Frame> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#lose(`it did not answer within ${patience} ms`), patience);
+      const timer = setTimeout(() => this.#lose(`it did not answer within ${patience} ms`, true), patience);
       this.#pending.set(id, { ...question, resolve, reject, timer });
     });
   }
@@ -129,7 +129,7 @@ class Remote {
     pending.resolve(frame);
   }
 
-  #lose(reason: string): void {
+  #lose(reason: string, late = false): void {
     if (this.#lost !== undefined) return;
     this.#lost = `the device is of no use: ${reason}`;
     this.#stream.destroy();
@@ -138,7 +138,7 @@ class Remote {
       reject(new DeviceError('EIO', this.#lost));
     }
     this.#pending.clear();
-    this.#options.onLost?.(reason);
+    this.#options.onLost?.({ reason, late });
   }
 }
 
