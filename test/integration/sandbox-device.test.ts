@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { openSubmittedDevice } from '../../src/sandbox/device.js';
@@ -51,6 +51,33 @@ describe('a device in the sandbox', () => {
     expect(submitted.said()).toContain('flushed');
   });
 
+  test('may be one of several of its file, with helpers beside it', async () => {
+    const folder = join(temp.path, 'two devices');
+    await mkdir(join(folder, 'util'), { recursive: true });
+    await writeFile(
+      join(folder, 'util/fill.ts'),
+      'export const fill = (to: Buffer, byte: number) => to.fill(byte);',
+    );
+    const one = (name: string, byte: number) => `export class ${name} {
+  blockSize() { return 512; }
+  blocks() { return 8; }
+  read(_: number, buffer: Buffer) { fill(buffer, ${byte}); }
+}`;
+    const file = join(folder, 'both disks.ts');
+    await writeFile(
+      file,
+      `import { fill } from './util/fill.js';\n${one('First', 1)}\n${one('Second', 2)}\n`,
+    );
+    for (const [i, named] of ['first', 'sec.nd'].entries()) {
+      const options = { patience: 20_000, timeouts: scaled(1), folder, named };
+      await using submitted = await openSubmittedDevice(file, options);
+      const seen = block();
+      await submitted.device.read(0, seen);
+      expect(seen.equals(Buffer.alloc(512, i + 1))).toBe(true);
+      expect(submitted.lost()).toBeUndefined();
+    }
+  });
+
   test('sees nothing of the host', async () => {
     const secret = join(temp.path, 'secret');
     await writeFile(secret, 'secret');
@@ -93,6 +120,7 @@ describe('a device in the sandbox', () => {
       const failed = Promise.resolve(submitted.device.read(0, block()));
       await expect(failed).rejects.toMatchObject({ code: 'EIO', message: expect.stringMatching(reason) });
     }
+    expect(submitted.lost()?.late).toBe(/within/.test(reason.source));
   });
 
   test.each([

@@ -41,13 +41,13 @@ export interface Loaded {
 export const PATIENCE = 5_000;
 /** Milliseconds for a check with one device. */
 const DEADLINE = 60_000;
-/** After so many checks that did not end in time the others are not begun. */
+/** After so many checks in which a device did not answer in time, the others with it are not begun. */
 const MOST_LATE = 2;
 
 /** Carries out checks on the devices that load, one at a time; what a device does is a verdict. */
 export class DeviceChecks {
   readonly #surroundings: Pick<Scene, 'qemuImg' | 'run'>;
-  #late = 0;
+  readonly #late = new Map<DeviceName, number>();
 
   constructor(surroundings: Pick<Scene, 'qemuImg' | 'run'>) {
     this.#surroundings = surroundings;
@@ -57,17 +57,18 @@ export class DeviceChecks {
   async verdict(check: DeviceCheck, loaded: readonly Loaded[]): Promise<GradedCheck> {
     const { id, title } = check;
     const common = { id, title, on: 'device in the sandbox' };
-    if (this.#late >= MOST_LATE) {
-      const fact = 'the devices of the hand-in do not answer in time any more';
+    const about = loaded.filter(({ name }) => check.devices.includes(name));
+    const late = about.find(({ name }) => (this.#late.get(name) ?? 0) >= MOST_LATE);
+    if (late !== undefined) {
+      const fact = `${late.name} did not answer in time in ${MOST_LATE} checks`;
       return { ...common, outcome: 'blocked', fact, evidence: [], duration: 0 };
     }
     const began = performance.now();
     const evidence: string[] = [];
-    const failure = await this.#firstFailure(check, loaded, evidence);
+    const failure = await this.#firstFailure(check, about, evidence);
     const duration = Math.round(performance.now() - began);
     if (failure === undefined) return { ...common, outcome: 'passed', evidence, duration };
     const { outcome, message: fact, hint } = failure;
-    if (outcome === 'timed-out') this.#late += 1;
     return {
       ...{ ...common, outcome, blame: 'submission', fact, duration },
       ...(hint === undefined ? {} : { hint }),
@@ -75,9 +76,10 @@ export class DeviceChecks {
     };
   }
 
-  async #firstFailure(check: DeviceCheck, loaded: readonly Loaded[], evidence: string[]) {
-    for (const one of loaded.filter(({ name }) => check.devices.includes(name))) {
+  async #firstFailure(check: DeviceCheck, about: readonly Loaded[], evidence: string[]) {
+    for (const one of about) {
       const failure = await this.#failure(check, one, (fact) => evidence.push(`proof: ${one.name}: ${fact}`));
+      if (failure?.outcome === 'timed-out') this.#late.set(one.name, (this.#late.get(one.name) ?? 0) + 1);
       if (failure !== undefined) return failure;
     }
     return undefined;
