@@ -84,7 +84,7 @@ class Remote {
     this.#options = options;
     this.greeted = this.#expect(0, { kind: Kind.hello, offset: 0, length: 0 }, options.start);
     stream.on('data', (chunk: Buffer) => this.#take(chunk));
-    stream.on('error', (error) => this.#lose(error.message));
+    stream.on('error', () => this.#lose('it has ended')); // all that can go wrong with a pipe
     stream.on('close', () => this.#lose('it has ended'));
     stream.on('end', () => this.#lose('it has ended'));
   }
