@@ -83,7 +83,7 @@ async function contents(init: string, modules: readonly string[]): Promise<CpioE
   });
   const list = modules.map((path) => `${basename(path)}\n`).join('');
   return [
-    ...['dev', 'proc', 'root', 'modules'].map(folder),
+    ...['dev', 'proc', 'sysroot', 'modules'].map(folder),
     // the kernel opens it for init before anything mounts /dev
     { path: 'dev/console', mode: 0o600, content: { device: [5, 1] } },
     await file('init', init, 0o755),

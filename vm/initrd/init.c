@@ -134,7 +134,7 @@ static void mount_root(int events)
 	time_t end = time(NULL) + PATIENCE;
 	char event[8192];
 
-	while (mount(device, "/root", type, 0, NULL)) {
+	while (mount(device, "/sysroot", type, 0, NULL)) {
 		if ((errno != ENOENT && errno != ENXIO) || time(NULL) >= end)
 			die("root device %s", device);
 		if (poll(&wait, 1, 1000 * PATIENCE) == 1)
@@ -155,9 +155,9 @@ int main(void)
 	mount_root(events);
 	close(events);
 	unlink("/init");
-	if (umount("/proc") || mount("/dev", "/root/dev", NULL, MS_MOVE, NULL))
+	if (umount("/proc") || mount("/dev", "/sysroot/dev", NULL, MS_MOVE, NULL))
 		die("/proc and /dev");
-	if (chdir("/root") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
+	if (chdir("/sysroot") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot(".") || chdir("/"))
 		die("the root file system");
 	execl("/sbin/init", "/sbin/init", NULL);
 	die("/sbin/init");
