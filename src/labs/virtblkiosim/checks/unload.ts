@@ -7,8 +7,8 @@ import { probeWords } from '../probe.js';
 
 /** Fewer where the kernel watches every allocation. */
 const WATCHED_ROUNDS = 5;
-/** KiB of the kernel's memory that rounds may cost, however many: what is counted varies by up to 250. */
-const MEMORY = 320;
+/** KiB of the kernel's memory that rounds may cost, however many: what is counted varies by up to 80. */
+const MEMORY = 200;
 /** KiB of slab that they may cost: a lost structure of the block layer has more than 1 a round. */
 const SLAB = 20;
 
