@@ -29,30 +29,34 @@ describe.skipIf(skipped)('a kernel with KASAN, lockdep and kmemleak (LAB_TEST_KA
   const guest = async (script: string) => (await lab('exec', '--', 'sh', '-c', script)).stdout;
   const fault = (what: string) => guest(`insmod /tmp/faulty.ko what=${what} && rmmod faulty && dmesg`);
 
-  test.each([
-    ['use-after-free', 'kasan', /use-after-free in touch/],
-    ['beyond-vmalloc', 'kasan', /out-of-bounds in touch/],
-    ['locks', 'lockdep', /circular locking/],
-  ])('tells of %s', async (what, kind, says) => {
-    const log = await fault(what);
-    const found = findTrouble(log.split('\n')).at(-1);
-    expect(found?.kind, log).toMatch(kind);
-    expect(found?.lines.join('\n')).toMatch(says);
+  // in this order: each of lockdep and KASAN reports once, and neither does after the other's worst
+  test('tells of locks taken in an order that can end in a deadlock', async () => {
+    await expectTrouble('locks', 'lockdep', /circular locking/);
   });
 
   test('finds memory that nothing points to', async () => {
     await fault('leak');
     const leaks = await guest(
       [
-        'mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug',
-        // what was freed a moment ago may still stand on a stack: the second scan finds what the first was unsure of
-        'echo scan > /sys/kernel/debug/kmemleak; sleep 6; echo scan > /sys/kernel/debug/kmemleak',
-        'cat /sys/kernel/debug/kmemleak; exec true',
+        'mount -t debugfs none /sys/kernel/debug 2>/dev/null',
+        // an object counts from its fifth second on
+        'sleep 6; echo scan > /sys/kernel/debug/kmemleak; echo scan > /sys/kernel/debug/kmemleak',
+        'cat /sys/kernel/debug/kmemleak',
       ].join('\n'),
     );
-    expect(leaks).toMatch(/size 4096|size 4000/);
-    expect(await lab('down')).toMatchObject({ code: 0 });
+    expect(leaks).toMatch(/^unreferenced object .* \(size 4096\)/m);
   });
+
+  test('tells of memory that is used after it was freed', async () => {
+    await expectTrouble('use-after-free', 'kasan', /use-after-free in touch/);
+    expect(await lab('down', '--force')).toMatchObject({ code: 0 });
+  });
+
+  async function expectTrouble(what: string, kind: string, says: RegExp): Promise<void> {
+    const log = await fault(what);
+    const found = findTrouble(log.split('\n')).find((report) => report.kind.includes(kind));
+    expect(found?.lines.join('\n'), log).toMatch(says);
+  }
 });
 
 describe.skipIf(skipped).each(['kernel-modules', 'virtblkiosim', 'my-rng'])(
