@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { parseKernelLine } from '../console/kernel-line.js';
-import type { CheckContext } from './check.js';
+import { type CheckContext, CheckFailure } from './check.js';
 
 /** What a script in the guest printed, and what the kernel logged meanwhile, without time stamps. */
 export interface Logged {
@@ -33,4 +33,20 @@ export async function runLogged(
     stderr,
     log: log.slice(log.lastIndexOf(mark) + 1).filter(Boolean),
   };
+}
+
+/**
+ * Runs a script that has to succeed, each of its commands.
+ *
+ * @param timeout milliseconds
+ * @throws CheckFailure with what it said and what the kernel logged.
+ */
+export async function mustRun(context: CheckContext, script: string, timeout?: number): Promise<Logged> {
+  const result = await runLogged(context, `set -e\n${script}`, timeout);
+  if (result.exitCode === 0) return result;
+  const said = `${result.stdout}${result.stderr}`.trimEnd().split('\n').slice(-10);
+  throw new CheckFailure(`a command in the guest failed with exit code ${result.exitCode}`, [
+    ...said,
+    ...result.log.slice(-15),
+  ]);
 }

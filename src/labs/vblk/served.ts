@@ -1,6 +1,5 @@
-import type { CheckContext } from '../../lab/check.js';
-import { CheckFailure } from '../../lab/check.js';
-import { type Logged, runLogged } from '../../lab/run-logged.js';
+import { type CheckContext, CheckFailure } from '../../lab/check.js';
+import { mustRun } from '../../lab/run-logged.js';
 import type { BlockDevice } from '../../nbd/device.js';
 import { serve, type VblkServer } from '../../nbd/vblk.js';
 import { attachNbd, type Client, detachNbd, type Surroundings, surveyGuest } from './attach.js';
@@ -119,17 +118,6 @@ class Disk implements Attached {
     await detachNbd(guest, { client: this.client, node: NODE, signal });
     await this.events.until('ended', ended, { timeout: timeouts.guestCommand, signal });
   };
-}
-
-/** Runs a script in the guest; `set -e` holds. @throws CheckFailure with what it and the kernel said. */
-export async function mustRun(context: CheckContext, script: string): Promise<Logged> {
-  const result = await runLogged(context, `set -e\n${script}`);
-  if (result.exitCode === 0) return result;
-  const said = `${result.stdout}${result.stderr}`.trimEnd().split('\n').slice(-10);
-  throw new CheckFailure(`a command in the guest failed with exit code ${result.exitCode}`, [
-    ...said,
-    ...result.log.slice(-15),
-  ]);
 }
 
 /** What the lab's probe found: numbers of the pieces that failed, and with which error. */

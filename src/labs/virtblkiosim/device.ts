@@ -1,7 +1,7 @@
 import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
-import { type Logged, runLogged } from '../../lab/run-logged.js';
+import { type Logged, mustRun } from '../../lab/run-logged.js';
 
 export const NAME = 'virtblkiosim';
 export const NODE = '/dev/virtblkiosim';
@@ -50,17 +50,6 @@ export async function withDevice(
 ): Promise<Logged> {
   const { load } = moduleWords(setup);
   return await mustRun(context, `${load}\n${script}`, timeout);
-}
-
-/** The same whatever state the module is in. */
-export async function mustRun(context: CheckContext, script: string, timeout?: number): Promise<Logged> {
-  const result = await runLogged(context, `set -e\n${script}`, timeout);
-  if (result.exitCode === 0) return result;
-  const said = `${result.stdout}${result.stderr}`.trimEnd().split('\n').slice(-10);
-  throw new CheckFailure(`a command in the guest failed with exit code ${result.exitCode}`, [
-    ...said,
-    ...result.log.slice(-15),
-  ]);
 }
 
 /** Lines that the module logged; those that the kernel wrote about it are left out. */

@@ -1,10 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { mustRun } from '../../../lab/run-logged.js';
 import type { BlockDevice } from '../../../nbd/device.js';
 import { faulty, parseFaultScript } from '../../../nbd/vblk.js';
 import { attachForGood } from '../attach.js';
 import { onUnmount, type VblkSetup } from '../devices.js';
-import { attached, limits, mustRun, NODE, serving } from '../served.js';
+import { attached, limits, NODE, serving } from '../served.js';
 
 const MIB = 1024 * 1024;
 /** A block that nothing reads by itself: neither a look for partitions nor a file system. */

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
-import { runLogged } from '../../../lab/run-logged.js';
+import { mustRun, runLogged } from '../../../lab/run-logged.js';
 import { surveyGuest } from '../attach.js';
 import type { VblkSetup } from '../devices.js';
-import { attached, mustRun, NODE } from '../served.js';
+import { attached, NODE } from '../served.js';
 
 /** Bytes of the example. */
 const SIZE = 4 * 1024 * 1024;

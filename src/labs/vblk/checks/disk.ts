@@ -1,12 +1,13 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { mustRun } from '../../../lab/run-logged.js';
 import type { BlockDevice } from '../../../nbd/device.js';
 import { faulty, parseFaultScript, serve } from '../../../nbd/vblk.js';
 import { attachDisk, detachDisk } from '../attach.js';
 import { contents, type VblkSetup } from '../devices.js';
 import { ServerEvents } from '../events.js';
-import { attached, limits, mustRun, NODE, probe } from '../served.js';
+import { attached, limits, NODE, probe } from '../served.js';
 
 const MIB = 1024 * 1024;
 const ID = 'vblk-check';

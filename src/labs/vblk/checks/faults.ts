@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { mustRun } from '../../../lab/run-logged.js';
 import { faulty, logged, parseFaultScript } from '../../../nbd/vblk.js';
 import { contents, gated, type VblkSetup } from '../devices.js';
-import { attached, mustRun, NODE, type Probed, probe } from '../served.js';
+import { attached, NODE, type Probed, probe } from '../served.js';
 
 /** Faults by script, as a guest sees them. */
 export function faultChecks(setup: VblkSetup): readonly Check[] {

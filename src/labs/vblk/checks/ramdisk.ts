@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { mustRun } from '../../../lab/run-logged.js';
 import { type LogEntry, logged } from '../../../nbd/vblk.js';
 import { contents, inBlocksOf, type VblkSetup } from '../devices.js';
-import { attached, mustRun, NODE, probe } from '../served.js';
+import { attached, NODE, probe } from '../served.js';
 
 const MIB = 1024 * 1024;
 

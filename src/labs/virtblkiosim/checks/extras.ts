@@ -1,7 +1,8 @@
 import { quoteForShell } from '../../../guest/command.js';
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
-import { BYTES, linesOfModule, moduleWords, mustRun, NAME, NODE, withDevice } from '../device.js';
+import { mustRun } from '../../../lab/run-logged.js';
+import { BYTES, linesOfModule, moduleWords, NAME, NODE, withDevice } from '../device.js';
 import { eventOf, eventsOf, probeWords, runProbe } from '../probe.js';
 
 const LOOPS = 50;

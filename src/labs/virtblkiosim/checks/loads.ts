@@ -1,7 +1,8 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { noExactMemory } from '../../../lab/kmemleak.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
-import { BYTES, expectLine, linesOfModule, moduleWords, mustRun, NAME, NODE, withDevice } from '../device.js';
+import { mustRun } from '../../../lab/run-logged.js';
+import { BYTES, expectLine, linesOfModule, moduleWords, NAME, NODE, withDevice } from '../device.js';
 import { SHOW_MEMORY } from '../memory.js';
 
 const REGISTERED = /^virtblkiosim: Device registered with major number of (\d+)$/;

@@ -1,7 +1,8 @@
 import { quoteForShell } from '../../../guest/command.js';
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
-import { BYTES, moduleWords, mustRun, NODE, withDevice } from '../device.js';
+import { mustRun } from '../../../lab/run-logged.js';
+import { BYTES, moduleWords, NODE, withDevice } from '../device.js';
 import { eventOf, eventsOf, expectProcesses, type Observed, runProbe } from '../probe.js';
 import { expectBlocks } from './ioctl.js';
 

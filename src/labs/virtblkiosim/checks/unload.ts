@@ -1,7 +1,8 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { expectNoLeaks, noExactMemory, noKmemleak } from '../../../lab/kmemleak.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
-import { expectLine, linesOfModule, moduleWords, mustRun, NAME, NODE, withDevice } from '../device.js';
+import { mustRun } from '../../../lab/run-logged.js';
+import { expectLine, linesOfModule, moduleWords, NAME, NODE, withDevice } from '../device.js';
 import { SHOW_MEMORY } from '../memory.js';
 import { probeWords } from '../probe.js';
 
