@@ -11,14 +11,11 @@ const NEXT = '        return my_rng_next(s);';
 const IS_RNG = 'if (addr == MY_RNG_REG_RNG && size == 4) {';
 const IS_SEED = 'if (addr == MY_RNG_REG_SEED && size == 4) {';
 const DO_SEED = '        my_rng_seed(s, value);';
-const READ_BODY = `    MyRngState *s = opaque;\n\n    ${IS_RNG}`;
+const READ_BODY = `{\n    ${IS_RNG}`;
 const REALIZE = '    memory_region_init_io(';
 
 /** Code put before the read function looks at anything. */
-const onRead = (code: string): Edit => [
-  READ_BODY,
-  `    MyRngState *s = opaque;\n\n    ${code}\n    ${IS_RNG}`,
-];
+const onRead = (code: string): Edit => [READ_BODY, `{\n    ${code}\n    ${IS_RNG}`];
 const onSeed = (code: string): Edit => [DO_SEED, `        ${code}`];
 const onNext = (code: string): Edit => [NEXT, `        ${code}`];
 
@@ -60,7 +57,7 @@ export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
   },
   algorithm_register: {
     edits: [
-      ['    uint64_t seeds;\n};', '    uint64_t seeds;\n    uint32_t mode;\n};'],
+      ['    uint64_t device_ns;\n};', '    uint64_t device_ns;\n    uint32_t mode;\n};'],
       onRead('if (addr == 16) {\n        return s->mode;\n    }'),
       [
         '    if (addr == MY_RNG_REG_SEED',
@@ -192,7 +189,7 @@ export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
   },
   sizes_stop_seeding: {
     edits: [
-      ['    uint64_t seeds;\n};', '    uint64_t seeds;\n    bool stuck;\n};'],
+      ['    uint64_t device_ns;\n};', '    uint64_t device_ns;\n    bool stuck;\n};'],
       ['    if (addr == MY_RNG_REG_SEED', '    s->stuck |= size == 1;\n    if (addr == MY_RNG_REG_SEED'],
       onSeed('if (!s->stuck) {\n            my_rng_seed(s, value);\n        }'),
     ],
@@ -200,11 +197,11 @@ export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
   },
   dead_after_reset: {
     edits: [
-      ['    uint64_t seeds;\n};', '    uint64_t seeds;\n    bool used;\n    bool dead;\n};'],
+      ['    uint64_t device_ns;\n};', '    uint64_t device_ns;\n    bool used;\n    bool dead;\n};'],
       onSeed('s->used = true;\n        my_rng_seed(s, value);'),
       [
-        '    my_rng_restart(MY_RNG(obj));',
-        '    MY_RNG(obj)->dead = MY_RNG(obj)->used;\n    my_rng_restart(MY_RNG(obj));',
+        '    my_rng_restart(s);\n    ring_stop',
+        '    s->dead = s->used;\n    my_rng_restart(s);\n    ring_stop',
       ],
       onNext('return s->dead ? 0 : my_rng_next(s);'),
     ],

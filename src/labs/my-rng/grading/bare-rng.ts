@@ -100,7 +100,7 @@ export class BareRng {
     return during(`a ${size}-byte read at offset ${hex(offset)}`, reply);
   }
 
-  write(offset: number, size: AccessSize, value: number): Promise<void> {
+  write(offset: number, size: AccessSize, value: number | bigint): Promise<void> {
     const at = this.#base + BigInt(offset);
     const { writeb, writew, writel, writeq } = this.#qtest;
     const write = { 1: writeb, 2: writew, 4: writel, 8: writeq }[size];
