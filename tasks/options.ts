@@ -4,7 +4,7 @@ import { LabError } from '../src/errors.js';
 import { nearest } from '../src/host/nearest.js';
 import { packageRoot } from '../src/host/paths.js';
 import type { UpOptions } from '../src/lab/bring-up.js';
-import type { Lab } from '../src/lab/lab.js';
+import { type Lab, labOf } from '../src/lab/lab.js';
 import type { PrepareOptions } from '../src/lab/prepare.js';
 import { labNames } from '../src/lab/registry.js';
 import { type Network, OUR_TAP } from '../src/machine/network.js';
@@ -56,7 +56,7 @@ export function addSourceOptions(command: Command): Command {
         .choices(['built', 'distro'] as const)
         .default('built' as const),
     )
-    .addOption(new Option('--variant <name>', "how the lab's kernel is built (default: the lab's first)"))
+    .addOption(new Option('--variant <name>', "which of the lab's variants (default: its first)"))
     .option(
       '--qemu-patch <file>',
       "apply this to QEMU instead of the lab's device (repeatable)",
@@ -143,7 +143,7 @@ export function upOptions(lab: Lab, flags: UpFlags): UpOptions {
   const variant = checkVariant(lab, flags.variant);
   if (flags.kernel === 'distro') checkDistro(lab, flags, profile, variant);
   return {
-    ...treeOptions(lab, flags),
+    ...treeOptions(labOf(lab, variant), flags),
     kernel: flags.kernel,
     name: flags.name ?? lab.name,
     profile: profile.name,
@@ -198,7 +198,8 @@ export function treeOptions(lab: Lab, flags: TreeFlags): PrepareOptions {
   };
 }
 
-function checkVariant(lab: Lab, asked: string | undefined): string {
+/** @throws LabError `usage/variant` with the known ones. */
+export function checkVariant(lab: Lab, asked: string | undefined): string {
   const known = Object.keys(lab.variants);
   const variant = asked ?? known[0] ?? '';
   if (known.includes(variant)) return variant;

@@ -1,11 +1,13 @@
-import { basename, join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import type { Blame } from '../errors.js';
 import { digestFile, getOrMake } from '../host/store.js';
 import { type Compilation, compile, compilerVersion } from './compile.js';
 import type { BuildContext } from './worktree.js';
 
 export interface ProgramRequest {
-  /** Host paths of C files; headers beside them are found and count as inputs when listed too. */
+  /** Host paths of C files; headers that they include by a relative path count as inputs too. */
   readonly sources: readonly string[];
   readonly name: string;
   /** Further compiler options, such as `-pthread`. */
@@ -34,15 +36,17 @@ export async function buildProgram(request: ProgramRequest, context: BuildContex
   const options = [...CFLAGS, ...cflags];
   const compiler = await compilerVersion(context);
   const files = await Promise.all(
-    sources.map(async (path) => ({ name: basename(path), sha256: await digestFile(path) })),
+    (await withHeaders(sources)).map(async (path) => ({
+      name: basename(path),
+      sha256: await digestFile(path),
+    })),
   );
   const artifact = await getOrMake({
     kind: 'program',
     inputs: { name, files, options, compiler },
     signal: context.step.signal,
     make: async (dir, log) => {
-      const code = sources.filter((path) => path.endsWith('.c'));
-      const args = [...options, '-o', join(dir, name), ...code];
+      const args = [...options, '-o', join(dir, name), ...sources];
       const { step, timeouts } = context;
       const onLine = (line: string) => step.output(line);
       const run = { log, signal: step.signal, timeout: timeouts.smallBuild, onLine };
@@ -50,6 +54,19 @@ export async function buildProgram(request: ProgramRequest, context: BuildContex
     },
   });
   return { ...artifact, binary: join(artifact.dir, name) };
+}
+
+/** C files and what they include in quotation marks; a file that is missing is the compiler's to name. */
+async function withHeaders(sources: readonly string[]): Promise<readonly string[]> {
+  const found = new Set<string>();
+  for (const path of sources) {
+    found.add(path);
+    for (const [, name = ''] of (await readFile(path, 'utf8')).matchAll(/^#include "([^"]+)"/gm)) {
+      const header = join(dirname(path), name);
+      if (existsSync(header)) found.add(header);
+    }
+  }
+  return [...found];
 }
 
 function compilationOfProgram({ sources, name, blame = 'user' }: ProgramRequest): Compilation {

@@ -11,6 +11,17 @@ export interface KernelVariant {
   readonly fragments: readonly string[];
   /** Whether the lab's modules are deployed and inserted. */
   readonly modules: boolean;
+  /** For a variant with more to it than another kernel. */
+  readonly parts?: VariantParts;
+}
+
+/** What a variant has besides the lab's own parts, and what it does in their place. */
+export interface VariantParts
+  extends Pick<Lab, 'devices' | 'modules' | 'kernelModules' | 'programs' | 'files' | 'undeploy'> {
+  /** In place of the lab's. */
+  readonly deploy: readonly string[];
+  /** In place of the lab's. */
+  readonly checks: readonly Check[];
 }
 
 /** A file of the host, or an artifact by name, that is copied into the guest. */
@@ -64,6 +75,7 @@ export interface Lab {
  */
 export function defineLab(lab: Lab): Lab {
   const mistakes = [...checkMistakes(lab.checks), ...fileMistakes(lab), ...profileMistakes(lab)];
+  mistakes.push(...variantMistakes(lab));
   if (!/^[a-z][a-z0-9-]*$/.test(lab.name)) mistakes.push(`name ${lab.name}: small letters, digits, hyphens`);
   if (Object.keys(lab.variants).length === 0) mistakes.push('variants: at least one is needed');
   if (mistakes.length === 0) return Object.freeze(lab);
@@ -73,6 +85,37 @@ export function defineLab(lab: Lab): Lab {
     fact: `the definition of the lab ${lab.name} is not valid`,
     evidence: mistakes,
     next: `correct src/labs/${lab.name}/lab.ts`,
+  });
+}
+
+/**
+ * The lab as one of its variants has it: devices after the lab's own, so that those stay where they are; modules,
+ * programs and files beside them; the variant's commands and checks.
+ */
+export function labOf(lab: Lab, variant: string): Lab {
+  const parts = lab.variants[variant]?.parts;
+  return parts === undefined ? lab : withParts(lab, parts);
+}
+
+function withParts(lab: Lab, parts: VariantParts): Lab {
+  return {
+    ...lab,
+    devices: [...lab.devices, ...parts.devices],
+    modules: { ...lab.modules, ...parts.modules },
+    kernelModules: [...lab.kernelModules, ...parts.kernelModules],
+    programs: { ...lab.programs, ...parts.programs },
+    files: [...lab.files, ...parts.files],
+    undeploy: [...parts.undeploy, ...lab.undeploy],
+    deploy: parts.deploy,
+    checks: parts.checks,
+  };
+}
+
+function variantMistakes(lab: Lab): string[] {
+  return Object.entries(lab.variants).flatMap(([name, { parts }]) => {
+    if (parts === undefined) return [];
+    const whole = withParts(lab, parts);
+    return [...checkMistakes(whole.checks), ...fileMistakes(whole)].map((text) => `variant ${name}: ${text}`);
   });
 }
 

@@ -52,10 +52,14 @@ export async function withThrowaway<T>(
   });
 }
 
-/** The machine of a lab that runs already, if there is one. */
-export function runningFor(lab: Lab, name: string | undefined): MachineRecord | undefined {
+/** The machine of a lab that runs already, if there is one, in the variant that is asked for. */
+export function runningFor(
+  lab: Lab,
+  { name, variant }: { readonly name?: string | undefined; readonly variant?: string | undefined },
+): MachineRecord | undefined {
   const record = liveRecord(name ?? lab.name);
-  return record?.lab === lab.name && record.stage === 'running' ? record : undefined;
+  const fits = record?.lab === lab.name && record.variant === (variant ?? record.variant);
+  return fits && record.stage === 'running' ? record : undefined;
 }
 
 function targetOf(

@@ -2,9 +2,17 @@ import type { Command } from '@commander-js/extra-typings';
 import { LabError } from '../../src/errors.js';
 import type { Report } from '../../src/grade/report.js';
 import type { Check, Verdict } from '../../src/lab/check.js';
-import type { Lab } from '../../src/lab/lab.js';
+import { type Lab, labOf } from '../../src/lab/lab.js';
 import type { LiveTarget } from '../../src/lab/target.js';
-import { addMachineOptions, addSourceOptions, labArgument, type UpFlags, upOptions } from '../options.js';
+import type { MachineRecord } from '../../src/machine/record.js';
+import {
+  addMachineOptions,
+  addSourceOptions,
+  checkVariant,
+  labArgument,
+  type UpFlags,
+  upOptions,
+} from '../options.js';
 
 /** `lab test`: the lab's checks on its machine. */
 export function addTest(program: Command, signal: AbortSignal): void {
@@ -33,6 +41,7 @@ Examples:
   lab test
   lab test --filter seed
   lab test my-rng --profile moved --junit report.xml
+  lab test my-rng --variant further
   lab test --json > report.json`;
 
 interface TestFlags extends UpFlags {
@@ -44,11 +53,13 @@ interface TestFlags extends UpFlags {
 
 async function test(name: string, flags: TestFlags, signal: AbortSignal): Promise<void> {
   const { loadLab } = await import('../../src/lab/registry.js');
+  const { runningFor } = await import('../../src/lab/target.js');
   const lab = await loadLab(name);
-  const checks = chooseChecks(lab, flags.filter);
+  const running = flags.list === true ? undefined : runningFor(lab, flags);
+  const variant = checkVariant(lab, flags.variant ?? running?.variant);
+  const checks = chooseChecks(labOf(lab, variant), flags.filter);
   if (flags.list === true) return list(checks, flags.json === true);
-  const options = upOptions(lab, flags);
-  const report = await withMachine(lab, flags, options, signal, (live) =>
+  const report = await withMachine({ lab, flags, running, signal }, (live) =>
     runAll(checks, live, flags, signal),
   );
   if (flags.junit !== undefined) {
@@ -62,24 +73,30 @@ async function test(name: string, flags: TestFlags, signal: AbortSignal): Promis
   process.exitCode = exitCodeForOutcome(report.outcome);
 }
 
+interface Run {
+  readonly lab: Lab;
+  readonly flags: TestFlags;
+  /** The machine that runs already. */
+  readonly running: MachineRecord | undefined;
+  readonly signal: AbortSignal;
+}
+
 async function withMachine(
-  lab: Lab,
-  flags: TestFlags,
-  options: ReturnType<typeof upOptions>,
-  signal: AbortSignal,
+  { lab, flags, running, signal }: Run,
   use: (live: LiveTarget) => Promise<Report>,
 ): Promise<Report> {
-  const { runningFor, withRunning, withThrowaway } = await import('../../src/lab/target.js');
+  const { withRunning, withThrowaway } = await import('../../src/lab/target.js');
   const { hostTimeouts } = await import('../host.js');
   const timeouts = hostTimeouts();
-  const record = runningFor(lab, flags.name);
-  if (record !== undefined) return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, use);
+  if (running !== undefined)
+    return await withRunning(lab, running, { signal, emit: () => {} }, timeouts, use);
+  const options = upOptions(lab, flags);
   const { upNeeds } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');
   const { upStepsFor } = await import('../../src/lab/bring-up.js');
   await preflight({ yes: flags.yes === true, needs: upNeeds(options), signal });
-  const throwaway = { ...options, name: flags.name ?? `${lab.name}-test` };
+  const throwaway = { ...options, name: await freeName(lab, flags) };
   const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   return await withDisplay(display, (context, finish) =>
     withThrowaway(throwaway, context, timeouts, async (live) => {
@@ -87,6 +104,12 @@ async function withMachine(
       return await use(live);
     }),
   );
+}
+
+/** A machine of the same name in another variant goes on. */
+async function freeName(lab: Lab, { name }: TestFlags): Promise<string> {
+  const { runningFor } = await import('../../src/lab/target.js');
+  return name === undefined || runningFor(lab, { name }) !== undefined ? `${lab.name}-test` : name;
 }
 
 async function runAll(

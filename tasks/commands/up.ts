@@ -26,6 +26,7 @@ Examples:
   lab up
   lab up my-rng --profile fast --timing
   lab up --variant built-in --name builtin
+  lab up my-rng --variant further
   lab up --qemu ~/src/qemu-8.2.0-rc2.tar.xz --linux ~/src/linux-6.6.4
   lab up --qemu-patch mine.patch
   lab up virtblkiosim --kernel distro

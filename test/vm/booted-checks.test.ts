@@ -319,7 +319,7 @@ describe('the booted lane', () => {
 
   async function grade(name: string, { machine, driver }: Where = { machine: 'booted', driver: 'module' }) {
     const lab = await loadLab('my-rng');
-    const record = runningFor(lab, machine);
+    const record = runningFor(lab, { name: machine });
     if (record === undefined) throw new Error('the machine is gone');
     return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, async ({ target }) => {
       const at = `/tmp/${name}.ko`;

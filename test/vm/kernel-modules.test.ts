@@ -109,7 +109,7 @@ describe('kernel-modules', () => {
 
   async function judge(name: string, bad: Bad): Promise<readonly Verdict[]> {
     const lab = await loadLab('kernel-modules');
-    const record = runningFor(lab, 'modules');
+    const record = runningFor(lab, { name: 'modules' });
     if (record === undefined) throw new Error('the machine is gone');
     return await withRunning(lab, record, { signal, emit: () => {} }, timeouts, async ({ target }) => {
       const at = `/tmp/${name}.ko`;

@@ -246,7 +246,7 @@ test("a device that runs in the sandbox is as good as one of one's own", async (
 
 async function verdictOf(setup: VblkSetup, id: string): Promise<Verdict> {
   const definition = await loadLab('vblk');
-  const record = runningFor(definition, 'nbd');
+  const record = runningFor(definition, { name: 'nbd' });
   if (record === undefined) throw new Error('the machine does not run');
   const checks = vblkChecks(setup).filter((check) => check.id === id);
   const alone = checks.map((check) => ({ ...check, needs: [] }));

@@ -8,6 +8,7 @@ import { deviceChecks } from './checks/device.js';
 import { driverChecks } from './checks/driver.js';
 import { lifeChecks } from './checks/life.js';
 import { transferChecks } from './checks/transfer.js';
+import { furtherParts } from './further/parts.js';
 
 const folder = join(packageRoot, 'patches/my-rng');
 const text = (name: string) => readFileSync(join(folder, name), 'utf8');
@@ -62,6 +63,13 @@ export const lab = defineLab({
       contributions: builtInDriver,
       fragments: [join(folder, 'driver/built-in.config')],
       modules: false,
+    },
+    further: {
+      summary: 'extended devices beside the basic one, and the drivers my_rng_pci.ko and my_rng_fixed.ko',
+      contributions: [],
+      fragments: [],
+      modules: true,
+      parts: furtherParts,
     },
   },
   modules: { my_rng: join(folder, 'module') },
