@@ -76,7 +76,7 @@ describe.skipIf(tree === undefined)(`the bare lane${why}`, () => {
   test('collects what helps to mark enhancements', async () => {
     expect((await lane('algorithm_register')).enhancementEvidence).toEqual(
       expect.arrayContaining([
-        'property algorithm (string): Generator of the numbers: libc',
+        'property algorithm (string): Generator of the numbers: libc, xorshift64star, pcg32, mt19937',
         'further register: offset 0x10: a write changes what seeds mean',
       ]),
     );

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { access, readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheRoot, packageRoot } from '../../src/host/paths.js';
 
@@ -9,7 +9,8 @@ const call = promisify(execFile);
 /** The cache of the user, whatever a test sets later. */
 const cache = cacheRoot();
 
-export const DEVICE_SOURCE = join(packageRoot, 'patches/my-rng/device/my-rng.c');
+export const DEVICE_FOLDER = join(packageRoot, 'patches/my-rng/device');
+export const DEVICE_SOURCE = join(DEVICE_FOLDER, 'my-rng.c');
 
 /** QEMU's type name of a variant. */
 export const deviceType = (name: string) => (name === 'reference' ? 'my_rng' : `my_rng_${name}`);
@@ -39,39 +40,57 @@ export async function linkVariants(
   to: string,
 ): Promise<string> {
   const { compile, link } = await buildCommands(tree);
+  await makeTraceHeader(tree, to);
   const sources = new Map([['reference', await readFile(DEVICE_SOURCE, 'utf8')], ...variants]);
+  const jobs = [...sources].map(([name, text]) => async () => {
+    const source = join(to, `${name}.c`);
+    const type = `#define TYPE_MY_RNG "${deviceType(name)}"`;
+    await writeFile(source, text.replace(/^#define TYPE_MY_RNG .*$/m, type));
+    return { source, warnings: name === 'reference' ? '-Werror' : '-w' };
+  });
+  for (const name of SHARED) {
+    jobs.push(async () => ({ source: join(DEVICE_FOLDER, `${name}.c`), warnings: '-Werror' }));
+  }
   const objects: string[] = [];
-  const queue = [...sources];
   const worker = async () => {
-    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
-      const [name, text] = next;
-      const source = join(to, `${name}.c`);
-      const object = join(to, `${name}.o`);
-      await writeFile(
-        source,
-        text.replace(/^#define TYPE_MY_RNG .*$/m, `#define TYPE_MY_RNG "${deviceType(name)}"`),
-      );
+    for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+      const { source, warnings } = await job();
+      const object = join(to, basename(source).replace(/\.c$/, '.o'));
       const [program = '', ...args] = compile.map((word) =>
         word === SOURCE ? source : word === OBJECT ? object : word,
       );
-      await call(
-        program,
-        [...args.filter((word) => word !== '-MD'), name === 'reference' ? '-Werror' : '-w'],
-        { cwd: tree.build },
-      );
+      const places = [DEVICE_FOLDER, to].flatMap((dir) => ['-iquote', dir]);
+      await call(program, [...args.filter((word) => word !== '-MD'), ...places, warnings], {
+        cwd: tree.build,
+      });
       objects.push(object);
     }
   };
   await Promise.all([worker(), worker()]);
   const binary = join(to, 'qemu-system-x86_64');
-  const words = link.flatMap((word) => (word === OBJECT ? objects : word === PROGRAM ? [binary] : [word]));
+  const old = SHARED.map(objectOf);
+  const words = link
+    .filter((word) => !old.includes(word))
+    .flatMap((word) => (word === OBJECT ? objects : word === PROGRAM ? [binary] : [word]));
   const [program = '', ...args] = words;
   await call(program, args, { cwd: tree.build });
   return binary;
 }
 
+/** Sources of the device that are the same for all variants. */
+const SHARED = ['my-rng-generators', 'my-rng-ring'];
+
+const objectOf = (name: string) => `libcommon.a.p/hw_misc_${name}.c.o`;
+
+/** The tree may have been built with other trace events; ours do nothing in it anyway. */
+async function makeTraceHeader({ build }: BuiltTree, to: string): Promise<void> {
+  const tool = join(build, '../src/scripts/tracetool.py');
+  const options = ['--backends=nop', '--format=h', '--group=my_rng'];
+  await call('python3', [tool, ...options, join(DEVICE_FOLDER, 'trace-events.frag'), join(to, 'trace.h')]);
+}
+
 const SOURCE = '../src/hw/misc/my-rng.c';
-const OBJECT = 'libcommon.a.p/hw_misc_my-rng.c.o';
+const OBJECT = objectOf('my-rng');
 const PROGRAM = 'qemu-system-x86_64';
 
 /** The two command lines as ninja has them, response files spelled out. */

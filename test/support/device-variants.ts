@@ -19,15 +19,12 @@ const onRead = (code: string): Edit => [READ_BODY, `{\n    ${code}\n    ${IS_RNG
 const onSeed = (code: string): Edit => [DO_SEED, `        ${code}`];
 const onNext = (code: string): Edit => [NEXT, `        ${code}`];
 
-/** The generator's functions replaced by ones that keep 64 bits of state in the first two words. */
+/** Another generator in the place of the default one, with 64 bits of state in the first two `words`. */
 const generator = (seed: string, next: string): Edit[] => [
+  ['    s->algorithm->seed(&s->generator, seed);', `    uint32_t *words = s->generator.libc_words;\n${seed}`],
   [
-    'static uint32_t libc_next(MyRngGenerator *g)\n{',
-    `static uint32_t libc_next(MyRngGenerator *g)\n{\n${next}\n}\n\nstatic uint32_t G_GNUC_UNUSED old_next(MyRngGenerator *g)\n{`,
-  ],
-  [
-    'static void libc_seed(MyRngGenerator *g, uint32_t seed)\n{',
-    `static void libc_seed(MyRngGenerator *g, uint32_t seed)\n{\n${seed}\n}\n\nstatic void G_GNUC_UNUSED old_seed(MyRngGenerator *g, uint32_t seed)\n{`,
+    '    return s->keyed.key ? keyed_next(&s->keyed)\n                        : s->algorithm->next(&s->generator);',
+    `    uint32_t *words = s->generator.libc_words;\n${next}`,
   ],
 ];
 
@@ -35,18 +32,18 @@ const generator = (seed: string, next: string): Edit[] => [
 export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
   xorshift: {
     edits: generator(
-      '    g->words[0] = seed ? seed : 2463534242;',
-      '    uint32_t x = g->words[0];\n    x ^= x << 13;\n    x ^= x >> 17;\n    x ^= x << 5;\n    return g->words[0] = x;',
+      '    words[0] = seed ? seed : 2463534242;',
+      '    uint32_t x = words[0];\n    x ^= x << 13;\n    x ^= x >> 17;\n    x ^= x << 5;\n    return words[0] = x;',
     ),
     fails: {},
   },
   pcg: {
     edits: generator(
-      '    uint64_t s = (seed + 1442695040888963407ULL) * 6364136223846793005ULL + 1442695040888963407ULL;\n' +
-        '    memcpy(g->words, &s, sizeof(s));',
-      '    uint64_t s;\n    uint32_t x;\n    int r;\n    memcpy(&s, g->words, sizeof(s));\n' +
-        '    x = ((s >> 18) ^ s) >> 27;\n    r = s >> 59;\n' +
-        '    s = s * 6364136223846793005ULL + 1442695040888963407ULL;\n    memcpy(g->words, &s, sizeof(s));\n' +
+      '    uint64_t state = (seed + 1442695040888963407ULL) * 6364136223846793005ULL + 1442695040888963407ULL;\n' +
+        '    memcpy(words, &state, sizeof(state));',
+      '    uint64_t state;\n    uint32_t x;\n    int r;\n    memcpy(&state, words, sizeof(state));\n' +
+        '    x = ((state >> 18) ^ state) >> 27;\n    r = state >> 59;\n' +
+        '    state = state * 6364136223846793005ULL + 1442695040888963407ULL;\n    memcpy(words, &state, sizeof(state));\n' +
         '    return (x >> r) | (x << (-r & 31));',
     ),
     fails: {},
@@ -200,8 +197,8 @@ export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
       ['    uint64_t device_ns;\n};', '    uint64_t device_ns;\n    bool used;\n    bool dead;\n};'],
       onSeed('s->used = true;\n        my_rng_seed(s, value);'),
       [
-        '    my_rng_restart(s);\n    ring_stop',
-        '    s->dead = s->used;\n    my_rng_restart(s);\n    ring_stop',
+        '    my_rng_restart(s);\n    my_rng_ring_reset',
+        '    s->dead = s->used;\n    my_rng_restart(s);\n    my_rng_ring_reset',
       ],
       onNext('return s->dead ? 0 : my_rng_next(s);'),
     ],

@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { publishedVectors } from '../support/generator-vectors.js';
 
 const patches = fileURLToPath(new URL('../../patches/my-rng/', import.meta.url));
 const noCompiler = spawnSync('cc', ['--version']).status !== 0;
@@ -18,15 +19,40 @@ describe.skipIf(noCompiler)('the C code of my-rng (needs cc)', () => {
   });
   afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-  test('the generator of the device gives what rand() of this host gives', () => {
-    const source = join(dir, 'generator.c');
-    writeFileSync(source, generatorComparison());
-    compile(source, join(dir, 'generator'), ['-fsanitize=undefined', '-fno-sanitize-recover']);
-    expect(execFileSync(join(dir, 'generator'), { encoding: 'utf8' })).toBe(
-      '286129175 1594929109 971802288 222134722 1335014133\n' +
-        '1804289383 846930886 1681692777 1714636915 1957747793\n' +
-        'equal\n',
+  describe('the generators of the device', () => {
+    /** The first `count` numbers after `seed`. */
+    const numbers = (algorithm: string, seed: number, count: number) =>
+      execFileSync(join(dir, 'generators'), [algorithm, String(seed), String(count)], { encoding: 'utf8' })
+        .trim()
+        .split('\n')
+        .map(Number);
+
+    beforeAll(() => {
+      mkdirSync(join(dir, 'qemu'));
+      writeFileSync(join(dir, 'qemu/osdep.h'), OSDEP);
+      writeFileSync(join(dir, 'generators.c'), PRINT_NUMBERS);
+      compile(join(dir, 'generators.c'), join(dir, 'generators'), [
+        ...['-fsanitize=undefined', '-fno-sanitize-recover', '-Wno-unused-parameter'],
+        ...['-I', dir, '-I', join(patches, 'device'), join(patches, 'device/my-rng-generators.c')],
+      ]);
+    });
+
+    test('libc is what rand() of this host gives', () => {
+      expect(execFileSync(join(dir, 'generators'), ['compare'], { encoding: 'utf8' })).toBe('equal\n');
+    });
+
+    test.each(publishedVectors)(
+      '$algorithm gives what $source',
+      ({ algorithm, seed, skip, numbers: wanted }) => {
+        expect(numbers(algorithm, seed, skip + wanted.length).slice(skip)).toEqual(wanted);
+      },
     );
+
+    test.each(['libc', 'xorshift64star', 'pcg32', 'mt19937'])('%s starts from any seed', (algorithm) => {
+      for (const seed of [0, 1, 0x80000000, 0xffffffff]) {
+        expect(new Set(numbers(algorithm, seed, 1000)).size).toBeGreaterThan(990);
+      }
+    });
   });
 
   const call = (program: string, ...args: string[]) => {
@@ -121,52 +147,67 @@ function compile(source: string, to: string, options: string[]): void {
   execFileSync('cc', [...strict, ...options, source, '-o', to], { stdio: 'pipe' });
 }
 
-/** A program that compares the device's generator, cut out of its source, with the C library's. */
-function generatorComparison(): string {
-  const device = readFileSync(join(patches, 'device/my-rng.c'), 'utf8');
-  const generator = /^#define LIBC_WORDS[\s\S]*?^(?=\/\*\*\n \* MyRngAlgorithm:)/m.exec(device)?.[0];
-  return `
+/** What the generators need of QEMU's header. */
+const OSDEP = `
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+`;
+
+/** Prints numbers of an algorithm, or compares `libc` with the C library's. */
+const PRINT_NUMBERS = `
+#include "qemu/osdep.h"
+#include "my-rng-generators.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-${generator}
-static void print_five(uint32_t seed)
-{
-    MyRngGenerator g;
-    libc_seed(&g, seed);
-    for (int i = 0; i < 5; i++) {
-        printf("%u%c", libc_next(&g), i < 4 ? ' ' : '\\n');
-    }
-}
 
-static void compare(uint32_t seed)
+static void compare(const MyRngAlgorithm *libc, uint32_t seed)
 {
     MyRngGenerator g;
     memset(&g, 0xa5, sizeof(g));
-    libc_seed(&g, seed);
+    libc->seed(&g, seed);
     srand(seed);
     for (int i = 0; i < 1000; i++) {
-        if (libc_next(&g) != (uint32_t)rand()) {
+        if (libc->next(&g) != (uint32_t)rand()) {
             printf("seed %u: number %d differs\\n", seed, i);
             exit(1);
         }
     }
 }
 
-int main(void)
+static void compare_seeds(const MyRngAlgorithm *libc)
 {
     const uint32_t edges[] = { 0, 1, 2, 0x42, 0x7ffffffe, 0x7fffffff, 0x80000000, 0x80000001, 0xffffffff };
-    print_five(0x42);
-    print_five(0);
     for (unsigned i = 0; i < sizeof(edges) / sizeof(edges[0]); i++) {
-        compare(edges[i]);
+        compare(libc, edges[i]);
     }
     for (uint32_t i = 0; i < 2000; i++) {
-        compare(i * 0x9e3779b9u);
+        compare(libc, i * 0x9e3779b9u);
     }
     puts("equal");
+}
+
+int main(int argc, char **argv)
+{
+    MyRngGenerator g;
+    if (argc == 2) {
+        compare_seeds(&my_rng_algorithms[0]);
+        return 0;
+    }
+    for (const MyRngAlgorithm *a = my_rng_algorithms; a->name; a++) {
+        if (strcmp(a->name, argv[1])) {
+            continue;
+        }
+        memset(&g, 0xa5, sizeof(g));
+        a->seed(&g, strtoul(argv[2], NULL, 0));
+        for (long i = atol(argv[3]); i > 0; i--) {
+            if (!a->is_sound(&g)) {
+                return 1;
+            }
+            printf("%u\\n", a->next(&g));
+        }
+    }
     return 0;
 }
 `;
-}

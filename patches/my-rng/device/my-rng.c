@@ -29,12 +29,13 @@
  *   0x2c  RING_TAIL     4  RW    how many descriptors were offered
  *   0x30  RING_HEAD     4  RO    how many are completed
  *
- * A driver puts descriptors (see MyRngDescriptor) into the ring, starts it, and
- * writes to RING_TAIL how many there are. The device fills the buffer of each
- * with the next numbers, little-endian, and completes it: it writes the status
- * to the descriptor, counts RING_HEAD up and sets the event "completion".
- * Lengths are multiples of 4 from 4 to 1 MiB. The status is 1 (done), 2 (bad
- * length) or 3 (bus error; the numbers that were under way are lost).
+ * A driver puts descriptors of 16 bytes (address 8, length 4, status 4; all
+ * little-endian) into the ring, starts it, and writes to RING_TAIL how many
+ * there are. The device fills the buffer of each with the next numbers,
+ * little-endian, and completes it: it writes the status to the descriptor,
+ * counts RING_HEAD up and sets the event "completion". Lengths are multiples of
+ * 4 from 4 to 1 MiB. The status is 1 (done), 2 (bad length) or 3 (bus error;
+ * the numbers that were under way are lost).
  *
  * Starting sets RING_HEAD and RING_TAIL to 0. Clearing "run", or a reset,
  * cancels what is not completed. While the ring runs, its address and size
@@ -47,10 +48,13 @@
  * generator is as if seeded with 1, like that of a C program which never calls
  * srand(). The sequence survives migration and snapshots.
  *
- * The property "algorithm" chooses the generator. Known so far:
+ * The property "algorithm" chooses the generator:
  *
- *   libc  the sequence of rand() and srand() of the GNU C library (default);
- *         numbers are below 2^31
+ *   libc            the sequence of rand() and srand() of the GNU C library
+ *                   (default); numbers are below 2^31
+ *   xorshift64star  the upper halves of xorshift64*
+ *   pcg32           PCG-XSH-RR 64/32, stream 54
+ *   mt19937         the Mersenne Twister
  *
  * With the property "key" (16 to 64 hexadecimal digits) the numbers cannot be
  * guessed by anybody who does not know it: number n, counted from 0, after
@@ -61,10 +65,10 @@
  * Read-only properties count since power-on, so that the host can tell whether
  * the guest really asked the device: "reads" and "seeds" the valid reads of RNG
  * and writes of SEED, "wide-reads" those of RNG64, "bulk-descriptors" and
- * "bulk-bytes" what bulk transfer completed and moved, "interrupts" the messages
- * and the rises of the interrupt line, "accesses" all accesses to the BAR. With
- * the property "timing", "device-ns" counts the nanoseconds of the host that
- * accesses and bulk transfer spent in the device.
+ * "bulk-bytes" what bulk transfer completed and moved, "interrupts" the
+ * messages and the rises of the interrupt line, "accesses" all accesses to the
+ * BAR. With the property "timing", "device-ns" counts the nanoseconds of the
+ * host that accesses and bulk transfer spent in the device.
  */
 
 #include "qemu/osdep.h"
@@ -73,13 +77,15 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/timer.h"
-#include "qemu/units.h"
 #include "qapi/error.h"
 #include "hw/pci/msi.h"
 #include "hw/pci/pci_device.h"
 #include "hw/qdev-properties.h"
 #include "migration/vmstate.h"
 #include "qom/object.h"
+#include "my-rng-generators.h"
+#include "my-rng-ring.h"
+#include "trace.h"
 
 /* QEMU 10.0 moved the header. */
 #if QEMU_VERSION_MAJOR >= 10
@@ -111,111 +117,22 @@ OBJECT_DECLARE_SIMPLE_TYPE(MyRngState, MY_RNG)
 #define FEATURE_BULK        BIT(1)
 #define FEATURES_VERSION    (1 << 16)
 
-#define IRQ_COMPLETION      BIT(0)
-#define IRQ_RING_ERROR      BIT(1)
-#define IRQ_ALL             (IRQ_COMPLETION | IRQ_RING_ERROR)
+#define IRQ_ALL             (MY_RNG_COMPLETION | MY_RNG_RING_ERROR)
 
 #define CONTROL_RUN         BIT(0)
 
-#define RING_ALIGNMENT      16
-#define RING_MAX_SIZE       256
-
-#define BULK_MIN_LENGTH     4
-#define BULK_MAX_LENGTH     MiB
-
-#define BULK_DONE           1
-#define BULK_BAD_LENGTH     2
-#define BULK_BUS_ERROR      3
-
 /*
- * What is done in one turn, so that the rest of QEMU is never kept waiting for
- * long: so many numbers, of which a descriptor costs some. Keyed numbers take
- * about a microsecond each.
+ * Numbers in one turn of bulk transfer, so that the rest of QEMU does not wait
+ * for long. Keyed numbers take about a microsecond each.
  */
-#define TURN_NUMBERS        65536
-#define TURN_NUMBERS_KEYED  1024
-#define DESCRIPTOR_COST     64
-#define PIECE_NUMBERS       1024
+#define TURN                65536
+#define TURN_KEYED          1024
 
 #define MY_RNG_RESET_SEED   1
 #define KEYED_RESET_SEED    0
 
 #define KEY_MIN_DIGITS      16
 #define KEY_MAX_DIGITS      64
-
-#define LIBC_WORDS          31
-#define LIBC_DISTANCE       3
-#define LIBC_DISCARDED      310
-
-/**
- * MyRngGenerator: what a generator remembers between two numbers
- * @words: the last numbers of the recurrence, a ring
- * @oldest: index of the oldest of @words
- */
-typedef struct MyRngGenerator {
-    uint32_t words[LIBC_WORDS];
-    uint32_t oldest;
-} MyRngGenerator;
-
-/**
- * libc_next: the next number of glibc's rand()
- *
- * An additive feedback generator: x[n] = x[n - 31] + x[n - 3] modulo 2^32, of
- * which the lowest bit is dropped.
- */
-static uint32_t libc_next(MyRngGenerator *g)
-{
-    uint32_t recent = (g->oldest + LIBC_WORDS - LIBC_DISTANCE) % LIBC_WORDS;
-    uint32_t number = g->words[g->oldest] + g->words[recent];
-
-    g->words[g->oldest] = number;
-    g->oldest = (g->oldest + 1) % LIBC_WORDS;
-    return number >> 1;
-}
-
-/**
- * libc_seed: what glibc's srand() does
- *
- * The words start as powers of 16807 times the seed modulo 2^31 - 1, the seed
- * taken as a signed number; seed 0 means 1. The first three words count as the
- * newest ones. The first 310 numbers are dropped.
- */
-static void libc_seed(MyRngGenerator *g, uint32_t seed)
-{
-    const int64_t modulus = INT32_MAX;
-    int64_t word = (int32_t)(seed ? seed : 1);
-
-    g->words[0] = word;
-    for (int i = 1; i < LIBC_WORDS; i++) {
-        word = word * 16807 % modulus;
-        if (word < 0) {
-            word += modulus;
-        }
-        g->words[i] = word;
-    }
-
-    g->oldest = LIBC_DISTANCE;
-    for (int i = 0; i < LIBC_DISCARDED; i++) {
-        libc_next(g);
-    }
-}
-
-/**
- * MyRngAlgorithm: a value of the property "algorithm"
- * @name: the value
- * @seed: start the sequence that belongs to a seed
- * @next: give the next number of the sequence
- */
-typedef struct MyRngAlgorithm {
-    const char *name;
-    void (*seed)(MyRngGenerator *g, uint32_t seed);
-    uint32_t (*next)(MyRngGenerator *g);
-} MyRngAlgorithm;
-
-/* The first one is the default. */
-static const MyRngAlgorithm my_rng_algorithms[] = {
-    { .name = "libc", .seed = libc_seed, .next = libc_next },
-};
 
 /**
  * KeyedGenerator: the generator that a key selects
@@ -246,48 +163,6 @@ static uint32_t keyed_next(KeyedGenerator *g)
     return ldl_le_p(digest);
 }
 
-/**
- * MyRngDescriptor: an order for numbers, as it lies in memory, little-endian
- * @address: where the numbers go
- * @length: how many bytes of them
- * @status: how it ended; the driver makes it 0
- */
-typedef struct MyRngDescriptor {
-    uint64_t address;
-    uint32_t length;
-    uint32_t status;
-} MyRngDescriptor;
-
-QEMU_BUILD_BUG_ON(sizeof(MyRngDescriptor) != 16);
-
-/**
- * MyRngRing: bulk transfer
- * @address: bus address of the descriptors
- * @size: number of descriptors in the ring
- * @tail: how many were offered since the start
- * @head: how many are completed
- * @running: what CONTROL says
- * @taken: the descriptor @head is in progress: @buffer, @length, @done hold
- * @buffer: where its numbers go
- * @length: how many bytes
- * @done: how many bytes are there already
- * @bh: does the work
- * @vm_state: tells that the machine goes on
- */
-typedef struct MyRngRing {
-    uint64_t address;
-    uint32_t size;
-    uint32_t tail;
-    uint32_t head;
-    bool running;
-    bool taken;
-    uint64_t buffer;
-    uint32_t length;
-    uint32_t done;
-    QEMUBH *bh;
-    VMChangeStateEntry *vm_state;
-} MyRngRing;
-
 struct MyRngState {
     PCIDevice parent_obj;
 
@@ -296,18 +171,18 @@ struct MyRngState {
     bool msi;
     bool timing;
     const MyRngAlgorithm *algorithm;
+    uint32_t algorithm_index;
     char *algorithm_name;
     MyRngGenerator generator;
     char *key_text;
     KeyedGenerator keyed;
     MyRngRing ring;
+    VMChangeStateEntry *vm_state;
     uint32_t irq_status;
     uint32_t irq_enable;
     uint64_t reads;
     uint64_t seeds;
     uint64_t wide_reads;
-    uint64_t bulk_bytes;
-    uint64_t bulk_descriptors;
     uint64_t interrupts;
     uint64_t accesses;
     uint64_t device_ns;
@@ -347,185 +222,41 @@ static void my_rng_set_irq(MyRngState *s, uint32_t status, uint32_t enable)
     s->irq_enable = enable;
     if (msi_enabled(pdev)) {
         if (now & ~before) {
+            trace_my_rng_message(s, now);
             s->interrupts++;
             msi_notify(pdev, 0);
         }
         return;
     }
-    if (now && !before) {
-        s->interrupts++;
+    if (!now != !before) {
+        trace_my_rng_line(s, now);
+        s->interrupts += now != 0;
     }
     pci_set_irq(pdev, now != 0);
 }
 
-static void my_rng_raise(MyRngState *s, uint32_t event)
+static void my_rng_ring_event(PCIDevice *pdev, uint32_t event)
 {
+    MyRngState *s = MY_RNG(pdev);
+
     my_rng_set_irq(s, s->irq_status | event, s->irq_enable);
 }
 
-static void ring_stop(MyRngRing *r)
+static void my_rng_ring_make(PCIDevice *pdev, uint32_t *numbers, size_t count)
 {
-    r->running = false;
-    r->taken = false;
-}
+    MyRngState *s = MY_RNG(pdev);
 
-static void ring_fail(MyRngState *s, const char *why)
-{
-    qemu_log_mask(LOG_GUEST_ERROR, "my_rng: the ring is stopped: %s\n", why);
-    ring_stop(&s->ring);
-    my_rng_raise(s, IRQ_RING_ERROR);
-}
-
-static bool ring_has_place(const MyRngRing *r)
-{
-    return r->address % RING_ALIGNMENT == 0 && is_power_of_2(r->size) &&
-           r->size <= RING_MAX_SIZE &&
-           r->address <= UINT64_MAX - r->size * sizeof(MyRngDescriptor);
-}
-
-static bool ring_has_work(const MyRngRing *r)
-{
-    return r->running && r->head != r->tail;
-}
-
-/* While the machine is stopped its memory must not change. */
-static void ring_kick(MyRngRing *r)
-{
-    if (ring_has_work(r) && runstate_is_running()) {
-        qemu_bh_schedule(r->bh);
+    for (size_t i = 0; i < count; i++) {
+        numbers[i] = my_rng_next(s);
     }
 }
 
-static void ring_vm_state_changed(void *opaque, bool running, RunState state)
-{
-    MyRngState *s = opaque;
+static const MyRngRingOps my_rng_ring_ops = {
+    .make = my_rng_ring_make,
+    .event = my_rng_ring_event,
+};
 
-    ring_kick(&s->ring);
-}
-
-static void ring_control(MyRngState *s, bool run)
-{
-    MyRngRing *r = &s->ring;
-
-    if (!run) {
-        ring_stop(r);
-    } else if (!r->running) {
-        r->head = 0;
-        r->tail = 0;
-        r->running = ring_has_place(r);
-        if (!r->running) {
-            ring_fail(s, "bad address or size");
-        }
-    }
-}
-
-static void ring_doorbell(MyRngState *s, uint32_t tail)
-{
-    MyRngRing *r = &s->ring;
-
-    if (tail - r->head > r->size) {
-        ring_fail(s, "more descriptors offered than it has");
-        return;
-    }
-    r->tail = tail;
-    ring_kick(r);
-}
-
-static dma_addr_t ring_slot(const MyRngRing *r)
-{
-    return r->address + r->head % r->size * sizeof(MyRngDescriptor);
-}
-
-/**
- * ring_complete: tell the driver how the descriptor in progress ended
- *
- * Its status in memory comes first, then HEAD, then the event.
- */
-static void ring_complete(MyRngState *s, uint32_t status)
-{
-    MyRngRing *r = &s->ring;
-    uint32_t stored = cpu_to_le32(status);
-    dma_addr_t at = ring_slot(r) + offsetof(MyRngDescriptor, status);
-    MemTxResult result = pci_dma_write(PCI_DEVICE(s), at, &stored,
-                                       sizeof(stored));
-
-    if (!r->running) {
-        return;
-    }
-    if (result != MEMTX_OK) {
-        ring_fail(s, "a descriptor cannot be written");
-        return;
-    }
-    r->taken = false;
-    r->head++;
-    s->bulk_descriptors++;
-    my_rng_raise(s, IRQ_COMPLETION);
-}
-
-static bool bulk_length_is_valid(uint32_t length)
-{
-    return length >= BULK_MIN_LENGTH && length <= BULK_MAX_LENGTH &&
-           length % sizeof(uint32_t) == 0;
-}
-
-/* The descriptor is read once: the driver may change it at any time. */
-static void ring_take(MyRngState *s)
-{
-    MyRngRing *r = &s->ring;
-    MyRngDescriptor d;
-    MemTxResult result = pci_dma_read(PCI_DEVICE(s), ring_slot(r), &d,
-                                      sizeof(d));
-
-    if (!r->running) {
-        return;
-    }
-    if (result != MEMTX_OK) {
-        ring_fail(s, "a descriptor cannot be read");
-        return;
-    }
-    r->buffer = le64_to_cpu(d.address);
-    r->length = le32_to_cpu(d.length);
-    r->done = 0;
-    r->taken = true;
-    if (!bulk_length_is_valid(r->length)) {
-        ring_complete(s, BULK_BAD_LENGTH);
-    } else if (r->buffer > UINT64_MAX - r->length) {
-        ring_complete(s, BULK_BUS_ERROR);
-    }
-}
-
-/**
- * ring_fill: put the next numbers into the buffer of the descriptor in progress
- *
- * Returns how many.
- */
-static uint32_t ring_fill(MyRngState *s)
-{
-    MyRngRing *r = &s->ring;
-    uint32_t numbers[PIECE_NUMBERS];
-    uint32_t bytes = MIN(r->length - r->done, sizeof(numbers));
-    MemTxResult result;
-
-    for (uint32_t i = 0; i < bytes / sizeof(uint32_t); i++) {
-        numbers[i] = cpu_to_le32(my_rng_next(s));
-    }
-    result = pci_dma_write(PCI_DEVICE(s), r->buffer + r->done, numbers, bytes);
-    if (!r->running) {
-        return 0;
-    }
-    if (result != MEMTX_OK) {
-        ring_complete(s, BULK_BUS_ERROR);
-        return 0;
-    }
-    s->bulk_bytes += bytes;
-    r->done += bytes;
-    if (r->done == r->length) {
-        ring_complete(s, BULK_DONE);
-    }
-    return bytes / sizeof(uint32_t);
-}
-
-/* 0 when the time that devices take is not asked for: the clock costs some. */
+/* 0 when nobody asks for the time that devices take: the clock costs some. */
 static int64_t my_rng_clock(MyRngState *s)
 {
     return s->timing ? get_clock() : 0;
@@ -536,36 +267,27 @@ static void my_rng_unref(void *opaque)
     object_unref(OBJECT(opaque));
 }
 
-/*
- * Every access to memory may end in another device, which may reset or unplug
- * this one: the ring is then stopped when the access returns.
- */
-static void ring_turn(void *opaque)
+static void my_rng_turn(void *opaque)
 {
     MyRngState *s = opaque;
     int64_t start = my_rng_clock(s);
-    int64_t left = s->keyed.key ? TURN_NUMBERS_KEYED : TURN_NUMBERS;
 
-    if (!runstate_is_running()) {
-        return;
-    }
     object_ref(OBJECT(s));
-    while (ring_has_work(&s->ring) && left > 0) {
-        if (s->ring.taken) {
-            left -= ring_fill(s);
-        } else {
-            left -= DESCRIPTOR_COST;
-            ring_take(s);
-        }
-    }
-    ring_kick(&s->ring);
+    my_rng_ring_turn(&s->ring);
     s->device_ns += my_rng_clock(s) - start;
     if (DEVICE(s)->realized) {
         object_unref(OBJECT(s));
         return;
     }
-    /* Unplugged: the caller will still touch its reentrancy guard. */
+    /* Unplugged meanwhile: the caller will still touch the reentrancy guard. */
     aio_bh_schedule_oneshot(qemu_get_aio_context(), my_rng_unref, s);
+}
+
+static void my_rng_vm_state_changed(void *opaque, bool running, RunState state)
+{
+    MyRngState *s = opaque;
+
+    my_rng_ring_kick(&s->ring);
 }
 
 /* The size of the register of an extended device at an offset, or 0. */
@@ -629,7 +351,7 @@ static bool extended_write(MyRngState *s, hwaddr addr, uint64_t value)
         my_rng_set_irq(s, s->irq_status, value & IRQ_ALL);
         return true;
     case MY_RNG_REG_CONTROL:
-        ring_control(s, value & CONTROL_RUN);
+        my_rng_ring_control(&s->ring, value & CONTROL_RUN);
         return true;
     case MY_RNG_REG_ADDRESS:
         if (s->ring.running) {
@@ -644,11 +366,7 @@ static bool extended_write(MyRngState *s, hwaddr addr, uint64_t value)
         s->ring.size = value;
         return true;
     case MY_RNG_REG_TAIL:
-        if (!s->ring.running) {
-            return false;
-        }
-        ring_doorbell(s, value);
-        return true;
+        return my_rng_ring_doorbell(&s->ring, value);
     default:
         return false;
     }
@@ -694,6 +412,7 @@ static uint64_t my_rng_read(void *opaque, hwaddr addr, unsigned size)
     int64_t start = my_rng_clock(s);
     uint64_t value = my_rng_read_register(s, addr, size);
 
+    trace_my_rng_read(s, addr, size, value);
     s->accesses++;
     s->device_ns += my_rng_clock(s) - start;
     return value;
@@ -705,6 +424,7 @@ static void my_rng_write(void *opaque, hwaddr addr, uint64_t value,
     MyRngState *s = opaque;
     int64_t start = my_rng_clock(s);
 
+    trace_my_rng_write(s, addr, size, value);
     my_rng_write_register(s, addr, value, size);
     s->accesses++;
     s->device_ns += my_rng_clock(s) - start;
@@ -731,22 +451,29 @@ static const MemoryRegionOps my_rng_ops = {
     },
 };
 
-static const MyRngAlgorithm *my_rng_find_algorithm(const char *name,
-                                                   Error **errp)
+/**
+ * my_rng_choose_algorithm: find the algorithm that the property names
+ *
+ * Returns false and sets @errp when there is none.
+ */
+static bool my_rng_choose_algorithm(MyRngState *s, Error **errp)
 {
     g_autoptr(GString) known = g_string_new(NULL);
 
-    for (size_t i = 0; i < ARRAY_SIZE(my_rng_algorithms); i++) {
-        if (!strcmp(my_rng_algorithms[i].name, name)) {
-            return &my_rng_algorithms[i];
+    for (uint32_t i = 0; my_rng_algorithms[i].name; i++) {
+        const MyRngAlgorithm *algorithm = &my_rng_algorithms[i];
+
+        if (!strcmp(algorithm->name, s->algorithm_name)) {
+            s->algorithm = algorithm;
+            s->algorithm_index = i;
+            return true;
         }
-        g_string_append_printf(known, "%s%s", i ? ", " : "",
-                               my_rng_algorithms[i].name);
+        g_string_append_printf(known, "%s%s", i ? ", " : "", algorithm->name);
     }
 
-    error_setg(errp, "my_rng: unknown algorithm '%s' (known: %s)", name,
-               known->str);
-    return NULL;
+    error_setg(errp, "my_rng: unknown algorithm '%s' (known: %s)",
+               s->algorithm_name, known->str);
+    return false;
 }
 
 /**
@@ -785,14 +512,17 @@ static bool my_rng_realize_extended(MyRngState *s, Error **errp)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
     DeviceState *dev = DEVICE(s);
-    MyRngRing *r = &s->ring;
 
     pci_config_set_interrupt_pin(pdev->config, 1);
     if (s->msi && msi_init(pdev, 0, 1, true, false, errp)) {
         return false;
     }
-    r->bh = qemu_bh_new_guarded(ring_turn, s, &dev->mem_reentrancy_guard);
-    r->vm_state = qdev_add_vm_change_state_handler(dev, ring_vm_state_changed,
+    s->ring.pdev = pdev;
+    s->ring.ops = &my_rng_ring_ops;
+    s->ring.turn = s->keyed.key ? TURN_KEYED : TURN;
+    s->ring.bh = qemu_bh_new_guarded(my_rng_turn, s,
+                                     &dev->mem_reentrancy_guard);
+    s->vm_state = qdev_add_vm_change_state_handler(dev, my_rng_vm_state_changed,
                                                    s);
     return true;
 }
@@ -801,8 +531,7 @@ static void my_rng_realize(PCIDevice *pdev, Error **errp)
 {
     MyRngState *s = MY_RNG(pdev);
 
-    s->algorithm = my_rng_find_algorithm(s->algorithm_name, errp);
-    if (!s->algorithm) {
+    if (!my_rng_choose_algorithm(s, errp)) {
         return;
     }
     if (s->key_text && !my_rng_parse_key(s->key_text, &s->keyed, errp)) {
@@ -825,8 +554,8 @@ static void my_rng_exit(PCIDevice *pdev)
     if (!s->extended) {
         return;
     }
-    ring_stop(&s->ring);
-    qemu_del_vm_change_state_handler(s->ring.vm_state);
+    my_rng_ring_reset(&s->ring);
+    qemu_del_vm_change_state_handler(s->vm_state);
     qemu_bh_delete(s->ring.bh);
     msi_uninit(pdev);
 }
@@ -849,22 +578,33 @@ static void my_rng_reset_enter(Object *obj, ResetType type)
     MyRngState *s = MY_RNG(obj);
 
     my_rng_restart(s);
-    ring_stop(&s->ring);
-    s->ring.address = 0;
-    s->ring.size = 0;
-    s->ring.tail = 0;
-    s->ring.head = 0;
+    my_rng_ring_reset(&s->ring);
     s->irq_status = 0;
     s->irq_enable = 0;
 }
 
-/* The stream is not trusted: @oldest indexes an array. */
-static int my_rng_post_load(void *opaque, int version_id)
+static bool my_rng_is_not_libc(void *opaque)
 {
     MyRngState *s = opaque;
 
-    return s->generator.oldest < LIBC_WORDS ? 0 : -EINVAL;
+    return s->algorithm_index != 0;
 }
+
+static const VMStateDescription vmstate_my_rng_generator = {
+    .name = TYPE_MY_RNG "/generator",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = my_rng_is_not_libc,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT32(algorithm_index, MyRngState),
+        VMSTATE_UINT64(generator.xorshift64star, MyRngState),
+        VMSTATE_UINT64(generator.pcg32, MyRngState),
+        VMSTATE_UINT32_ARRAY(generator.mt19937_words, MyRngState,
+                             MT19937_WORDS),
+        VMSTATE_UINT32(generator.mt19937_oldest, MyRngState),
+        VMSTATE_END_OF_LIST()
+    }
+};
 
 static bool my_rng_is_keyed(void *opaque)
 {
@@ -892,24 +632,11 @@ static bool my_rng_is_extended(void *opaque)
     return s->extended;
 }
 
-/* The stream is not trusted: what the registers refuse is refused here too. */
 static int my_rng_post_load_extended(void *opaque, int version_id)
 {
     MyRngState *s = opaque;
-    MyRngRing *r = &s->ring;
 
-    if ((s->irq_status | s->irq_enable) & ~IRQ_ALL) {
-        return -EINVAL;
-    }
-    if (r->running && (!ring_has_place(r) || r->tail - r->head > r->size)) {
-        return -EINVAL;
-    }
-    if (r->taken && (!ring_has_work(r) || !bulk_length_is_valid(r->length) ||
-                     r->buffer > UINT64_MAX - r->length ||
-                     r->done >= r->length || r->done % sizeof(uint32_t))) {
-        return -EINVAL;
-    }
-    return 0;
+    return (s->irq_status | s->irq_enable) & ~IRQ_ALL ? -EINVAL : 0;
 }
 
 static const VMStateDescription vmstate_my_rng_extended = {
@@ -921,31 +648,52 @@ static const VMStateDescription vmstate_my_rng_extended = {
     .fields = (const VMStateField[]) {
         VMSTATE_UINT32(irq_status, MyRngState),
         VMSTATE_UINT32(irq_enable, MyRngState),
-        VMSTATE_UINT64(ring.address, MyRngState),
-        VMSTATE_UINT32(ring.size, MyRngState),
-        VMSTATE_UINT32(ring.tail, MyRngState),
-        VMSTATE_UINT32(ring.head, MyRngState),
-        VMSTATE_BOOL(ring.running, MyRngState),
-        VMSTATE_BOOL(ring.taken, MyRngState),
-        VMSTATE_UINT64(ring.buffer, MyRngState),
-        VMSTATE_UINT32(ring.length, MyRngState),
-        VMSTATE_UINT32(ring.done, MyRngState),
+        VMSTATE_STRUCT(ring, MyRngState, 1, vmstate_my_rng_ring, MyRngRing),
         VMSTATE_END_OF_LIST()
     }
 };
+
+/* A stream without the part of another algorithm is that of libc. */
+static int my_rng_pre_load(void *opaque)
+{
+    MyRngState *s = opaque;
+
+    s->algorithm_index = 0;
+    return 0;
+}
+
+/*
+ * The stream is not trusted: it may be of another algorithm, and what it says
+ * indexes arrays. The user may go on with a device that was not restored.
+ */
+static int my_rng_post_load(void *opaque, int version_id)
+{
+    MyRngState *s = opaque;
+    uint32_t own = s->algorithm - my_rng_algorithms;
+    bool same = s->algorithm_index == own;
+
+    s->algorithm_index = own;
+    if (same && s->algorithm->is_sound(&s->generator)) {
+        return 0;
+    }
+    my_rng_restart(s);
+    return -EINVAL;
+}
 
 static const VMStateDescription vmstate_my_rng = {
     .name = TYPE_MY_RNG,
     .version_id = 1,
     .minimum_version_id = 1,
+    .pre_load = my_rng_pre_load,
     .post_load = my_rng_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, MyRngState),
-        VMSTATE_UINT32_ARRAY(generator.words, MyRngState, LIBC_WORDS),
-        VMSTATE_UINT32(generator.oldest, MyRngState),
+        VMSTATE_UINT32_ARRAY(generator.libc_words, MyRngState, LIBC_WORDS),
+        VMSTATE_UINT32(generator.libc_oldest, MyRngState),
         VMSTATE_END_OF_LIST()
     },
     .subsections = (const VMStateDescription * []) {
+        &vmstate_my_rng_generator,
         &vmstate_my_rng_keyed,
         &vmstate_my_rng_extended,
         NULL
@@ -1000,8 +748,8 @@ static void my_rng_init(Object *obj)
     my_rng_add_counter(obj, "reads", &s->reads);
     my_rng_add_counter(obj, "seeds", &s->seeds);
     my_rng_add_counter(obj, "wide-reads", &s->wide_reads);
-    my_rng_add_counter(obj, "bulk-bytes", &s->bulk_bytes);
-    my_rng_add_counter(obj, "bulk-descriptors", &s->bulk_descriptors);
+    my_rng_add_counter(obj, "bulk-bytes", &s->ring.bytes);
+    my_rng_add_counter(obj, "bulk-descriptors", &s->ring.descriptors);
     my_rng_add_counter(obj, "interrupts", &s->interrupts);
     my_rng_add_counter(obj, "accesses", &s->accesses);
     my_rng_add_counter(obj, "device-ns", &s->device_ns);
@@ -1013,6 +761,12 @@ static void my_rng_init(Object *obj)
     for (size_t i = 0; i < ARRAY_SIZE(my_rng_properties); i++) {
         qdev_property_add_static(DEVICE(obj), &my_rng_properties[i]);
     }
+    object_property_set_description(obj, "extended", "More registers, bulk "
+                                    "transfer and interrupts");
+    object_property_set_description(obj, "msi", "Interrupts by messages, if "
+                                    "extended");
+    object_property_set_description(obj, "timing", "Count the time spent in "
+                                    "the device");
 }
 
 static void my_rng_finalize(Object *obj)
@@ -1054,7 +808,8 @@ static void my_rng_class_init(ObjectClass *klass, MyRngClassData *data)
     object_class_property_add_str(klass, "algorithm", my_rng_get_algorithm,
                                   my_rng_set_algorithm);
     object_class_property_set_description(klass, "algorithm",
-                                          "Generator of the numbers: libc");
+                                          "Generator of the numbers: libc, "
+                                          "xorshift64star, pcg32, mt19937");
     object_class_property_add_str(klass, "key", NULL, my_rng_set_key);
     object_class_property_set_description(klass, "key",
                                           "Secret of unguessable numbers, "

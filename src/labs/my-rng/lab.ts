@@ -13,10 +13,21 @@ import { furtherParts } from './further/parts.js';
 const folder = join(packageRoot, 'patches/my-rng');
 const text = (name: string) => readFileSync(join(folder, name), 'utf8');
 
+const deviceFiles = [
+  'my-rng.c',
+  'my-rng-generators.c',
+  'my-rng-generators.h',
+  'my-rng-ring.c',
+  'my-rng-ring.h',
+];
+
 const device: Contribution[] = [
-  { kind: 'file', to: 'hw/misc/my-rng.c', from: join(folder, 'device/my-rng.c') },
+  ...deviceFiles.map(
+    (name): Contribution => ({ kind: 'file', to: `hw/misc/${name}`, from: join(folder, 'device', name) }),
+  ),
   { kind: 'edit', path: 'hw/misc/Kconfig', where: 'end', text: text('device/Kconfig.frag') },
   { kind: 'edit', path: 'hw/misc/meson.build', where: 'end', text: text('device/meson.build.frag') },
+  { kind: 'edit', path: 'hw/misc/trace-events', where: 'end', text: text('device/trace-events.frag') },
 ];
 
 const builtInDriver: Contribution[] = [
