@@ -55,8 +55,6 @@ export function kernelCommandLine(spec: MachineSpec): string {
     `loglevel=${spec.sealed === undefined ? 5 : 7}`,
     ...guestParameters(spec.net),
     `lab.hostname=${spec.name}`,
-    // An emulated APIC timer is calibrated for 0.1 s and then found to be inconsistent.
-    ...(spec.accelerator === 'tcg' ? ['nolapic_timer'] : []),
     ...spec.profile.kernelParameters,
     ...kernelParameters(spec.net),
   ].join(' ');
