@@ -1,10 +1,8 @@
-import { beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { glibcRandom } from '../../src/labs/my-rng/glibc-random.js';
-import { bareDevices } from '../../src/labs/my-rng/grading/bare.js';
-import { type BareMachine, launchBare } from '../../src/machine/bare.js';
+import type { BareMachine } from '../../src/machine/bare.js';
 import { writeConfig } from '../../src/qtest/pci.js';
-import { scaled } from '../../src/timeouts.js';
-import { findBuiltTree, linkVariants } from '../support/device-qemu.js';
+import { findBuiltTree } from '../support/device-qemu.js';
 import {
   BAD_LENGTH,
   BUFFER,
@@ -24,26 +22,12 @@ import {
   RING_TAIL,
   RNG64,
 } from '../support/extended-rng.js';
-import { useTempFolder } from '../support/temp.js';
+import { publishedVectors } from '../support/generator-vectors.js';
+import { useReferenceDevice } from '../support/reference-device.js';
 
 const tree = await findBuiltTree();
 const why = tree === undefined ? ' (skipped: no QEMU in the cache; `lab up` builds one)' : '';
-const timeouts = scaled(1);
-const { signal } = new AbortController();
-
-const folder = useTempFolder();
-let qemu: { binary: string; dataDirs: readonly string[] };
-
-beforeAll(async () => {
-  if (tree === undefined) return;
-  qemu = { binary: await linkVariants(tree, new Map(), folder.path), dataDirs: tree.dataDirs };
-}, 240_000);
-
-const launch = (properties = ',extended=on', instances = 1) =>
-  launchBare(
-    { qemu, devices: bareDevices(`my_rng${properties}`, instances) },
-    { timeouts, signal, blame: 'host' },
-  );
+const { launch } = useReferenceDevice(tree);
 
 const MiB = 1 << 20;
 
@@ -110,6 +94,20 @@ describe.skipIf(tree === undefined)(`the registers of the extended device${why}`
     expect(await rng.read(CONTROL)).toBe(1);
   });
 
+  test('every access is counted, and time only when asked for', async () => {
+    await using machine = await launch(',extended=on,timing=on');
+    const rng = await ExtendedRng.map(machine);
+    await rng.rng.sequence(1, 3);
+    await rng.rng.readSized(RNG64, 8);
+    await rng.rng.readSized(0xff0, 1);
+    expect(await rng.counter('accesses')).toBe(6);
+    expect(await rng.counter('device-ns')).toBeGreaterThan(0);
+    await using other = await launch();
+    const plain = await ExtendedRng.map(other);
+    await plain.rng.sequence(1, 3);
+    expect(await plain.counter('device-ns')).toBe(0);
+  });
+
   test('an access of another size or place is none', async () => {
     await using machine = await launch();
     const rng = await ExtendedRng.map(machine);
@@ -126,6 +124,28 @@ describe.skipIf(tree === undefined)(`the registers of the extended device${why}`
     }
     expect(await rng.read(IRQ_ENABLE)).toBe(0);
     expect(await rng.rng.numbers(3)).toEqual(glibcRandom(3, 3));
+  });
+});
+
+describe.skipIf(tree === undefined)(`the algorithms of the device${why}`, () => {
+  test.each(publishedVectors)('$algorithm gives what $source', async ({ algorithm, seed, skip, numbers }) => {
+    await using machine = await launch(`,extended=on,algorithm=${algorithm}`);
+    const rng = await ExtendedRng.map(machine);
+    const count = skip + numbers.length;
+    await rng.rng.seed(seed);
+    await rng.start(1);
+    await rng.put(1, 0, [{ address: BUFFER, length: 4 * count }]);
+    await rng.complete(1);
+    const bulk = await rng.numbers(BUFFER, count);
+    expect(bulk.slice(skip)).toEqual(numbers);
+    expect(await rng.rng.sequence(seed, Math.min(count, 100))).toEqual(bulk.slice(0, 100));
+  });
+
+  test('an unknown one is refused with the names of all', async () => {
+    await expect(launch(',algorithm=rot13')).rejects.toMatchObject({
+      code: 'machine/start',
+      evidence: [expect.stringContaining("'rot13' (known: libc, xorshift64star, pcg32, mt19937)")],
+    });
   });
 });
 
