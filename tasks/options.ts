@@ -33,6 +33,7 @@ export interface UpFlags extends TreeFlags {
   readonly profile?: string | undefined;
   readonly kernel: PrepareOptions['kernel'];
   readonly variant?: string | undefined;
+  readonly work?: string | undefined;
   readonly accel: 'auto' | 'kvm' | 'tcg';
   readonly net: 'user' | 'tap';
   readonly tapDevice?: string | undefined;
@@ -58,6 +59,10 @@ export function addSourceOptions(command: Command): Command {
     )
     .addOption(new Option('--variant <name>', "which of the lab's variants (default: its first)"))
     .option(
+      '--work <folder>',
+      "a folder that `lab work` made: what is in it takes the place of the lab's own",
+    )
+    .option(
       '--qemu-patch <file>',
       "apply this to QEMU instead of the lab's device (repeatable)",
       many,
@@ -75,11 +80,7 @@ const many = (value: string, before: string[]) => [...before, value];
 
 /** Adds what decides which source trees and which guest are used. */
 export function addTreeOptions(command: Command): Command {
-  return command
-    .option('--qemu <path>', 'build QEMU from this tree or tarball')
-    .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')
-    .option('--linux <path>', 'build Linux from this tree or tarball')
-    .option('--linux-version <version>', 'Linux release (default: the one the exercise names)')
+  return addReleaseOptions(command)
     .addOption(
       new Option('--kernel-config <config>', 'lab: small and quick; defconfig: x86_64_defconfig')
         .choices(['lab', 'defconfig'] as const)
@@ -90,13 +91,30 @@ export function addTreeOptions(command: Command): Command {
         .choices(['auto', 'alpine', 'debian'] as const)
         .default('auto' as const),
     )
-    .option('--alpine-mirror <url>', 'try this Alpine mirror first (repeatable)', many, [] as string[])
+    .option(
+      '--alpine-mirror <url>',
+      'try this Alpine mirror first (repeatable)',
+      many,
+      [] as string[],
+    ) as unknown as Command;
+}
+
+/** Adds what decides which source trees are used. */
+export function addReleaseOptions(command: Command): Command {
+  return command
+    .option('--qemu <path>', 'build QEMU from this tree or tarball')
+    .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')
+    .option('--linux <path>', 'build Linux from this tree or tarball')
+    .option('--linux-version <version>', 'Linux release (default: the one the exercise names)')
     .option('--source-mirror <url>', 'also look for release tarballs here (repeatable)', many, [] as string[])
     .option(
       '--refresh',
       'ask upstream and mirrors again even if they did not answer lately',
     ) as unknown as Command;
 }
+
+/** What the commands have that neither build a kernel nor start a guest. */
+export const NO_GUEST = { kernelConfig: 'lab', guest: 'auto', alpineMirror: [] as string[] } as const;
 
 /** Adds what decides which machine runs. */
 export function addMachineOptions(command: Command): Command {

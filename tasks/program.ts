@@ -8,6 +8,7 @@ import { addDown } from './commands/down.js';
 import { addExec } from './commands/exec.js';
 import { addGrade } from './commands/grade.js';
 import { addLogs } from './commands/logs.js';
+import { addPatch } from './commands/patch.js';
 import { addReplay } from './commands/replay.js';
 import { addSelftest } from './commands/selftest.js';
 import { addSources } from './commands/sources.js';
@@ -16,6 +17,7 @@ import { addStatus } from './commands/status.js';
 import { addTest } from './commands/test.js';
 import { addUp } from './commands/up.js';
 import { addVblk } from './commands/vblk.js';
+import { addWork } from './commands/work.js';
 
 /**
  * The command line. Only definitions: each action loads what it needs when it runs, because completion runs
@@ -33,6 +35,8 @@ export function makeProgram(signal: AbortSignal): Command {
   const add = [addUp, addTest, addSsh, addExec, addCp, addConsole, addLogs, addStatus, addDown];
   for (const addCommand of [
     ...add,
+    addWork,
+    addPatch,
     addGrade,
     addReplay,
     addSelftest,
@@ -55,6 +59,7 @@ Examples:
   lab ssh                     log in
   lab exec -- lspci -nn       run one command
   lab down                    shut it down
+  lab work                    a folder to do the exercise in; lab patch makes the patches of it
   lab grade submissions/*     marks and feedback for hand-ins
 
 Exit codes: 0 all passed, 1 checks failed, 2 wrong usage, 69 the host could not do it, 130 interrupted.

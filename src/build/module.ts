@@ -46,7 +46,7 @@ export async function buildModule(request: ModuleRequest, context: BuildContext)
     make: async (to, log) => {
       const copy = await mkdtemp(join(tmpdir(), 'lab-module-'));
       try {
-        for (const file of sources) await cp(join(dir, file), join(copy, file));
+        for (const file of sources) await cp(join(dir, file), join(copy, file), { dereference: true });
         await keepWarnings(to, await make(request, copy, log, context));
         await copyFile(await built(copy, request), join(to, `${name}.ko`));
         await checkRelease(join(to, `${name}.ko`), request, context);
@@ -58,11 +58,11 @@ export async function buildModule(request: ModuleRequest, context: BuildContext)
   return { ...artifact, ko: join(artifact.dir, `${name}.ko`), warnings: await readWarnings(artifact.dir) };
 }
 
-/** What a build leaves behind is not a source, and must not count as one. */
+/** What a build leaves behind is not a source, and must not count as one. A link stands for the file it names. */
 async function listSources(dir: string): Promise<string[]> {
   const entries = await readdir(dir, { recursive: true, withFileTypes: true });
   return entries
-    .filter((entry) => entry.isFile())
+    .filter((entry) => entry.isFile() || entry.isSymbolicLink())
     .map((entry) => join(entry.parentPath, entry.name).slice(dir.length).replace(/^\/+/, ''))
     .filter((file) => /(^|\/)(Kbuild|Makefile)$|\.[chS]$/.test(file) && !file.endsWith('.mod.c'))
     .sort();

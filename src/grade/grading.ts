@@ -1,4 +1,5 @@
 import type { Step, StepContext } from '../events.js';
+import type { IntakeRules } from '../intake/rules.js';
 import type { Submission } from '../intake/submission.js';
 import type { Lab } from '../lab/lab.js';
 import type { PrepareOptions } from '../lab/prepare.js';
@@ -30,6 +31,8 @@ export interface Grading {
   readonly lines: readonly LineSpec[];
   /** Name of the fixture that is graded as the canary: a hand-in that deserves full marks. */
   readonly golden: string;
+  /** What hand-ins are expected to touch, of a lab whose hand-ins are patches of source trees. */
+  readonly rules?: IntakeRules;
   /** The steps of `open`, for a display that lists them before they start. */
   readonly steps: (options: PrepareOptions) => Readonly<Record<string, string>>;
   /** Builds once what all submissions share. */

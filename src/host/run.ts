@@ -22,6 +22,8 @@ export interface RunOptions {
   readonly nice?: number;
   /** Bytes of stdout and stderr together after which the group is killed. */
   readonly maxOutput?: number;
+  /** How the result's output is decoded; `latin1` keeps every byte as one character. Default `utf8`. */
+  readonly encoding?: 'utf8' | 'latin1';
 }
 
 export interface RunResult {
@@ -162,7 +164,7 @@ function collect(
     while (size > KEEP && chunks.length > 1) size -= chunks.shift()?.length ?? 0;
   });
   stream?.on('end', () => lines.end());
-  return { text: () => Buffer.concat(chunks).toString('utf8') };
+  return { text: () => Buffer.concat(chunks).toString(options.encoding ?? 'utf8') };
 }
 
 /** SIGKILL to a process group; one that is gone already is fine. */

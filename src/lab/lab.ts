@@ -31,6 +31,22 @@ export interface DeployedFile {
   readonly mode: number;
 }
 
+/** What a student starts from, besides the vanilla sources, and what of it may be handed in. */
+export interface Skeleton {
+  /** What the skeleton adds to the vanilla trees. */
+  readonly qemu: readonly Contribution[];
+  readonly linux: readonly Contribution[];
+  /** Other files of the work folder: path in it → host path. */
+  readonly files: Readonly<Record<string, string>>;
+  /** Files of the work folder that are one with a file of a tree: path in it → path in it. */
+  readonly shared: Readonly<Record<string, string>>;
+  /** Those of the lab's modules and programs that the student writes: name → path in the work folder. */
+  readonly modules: Readonly<Record<string, string>>;
+  readonly programs: Readonly<Record<string, string>>;
+  /** Names of files and folders, at any depth, that the exercise leaves out of each patch. */
+  readonly leftOut: { readonly qemu: readonly string[]; readonly linux: readonly string[] };
+}
+
 /** An exercise: what it adds to QEMU, Linux and the guest, and the checks that judge it. Data. */
 export interface Lab {
   readonly name: string;
@@ -65,6 +81,8 @@ export interface Lab {
     readonly device: number;
     readonly bar0: Readonly<Record<string, number>>;
   };
+  /** For a lab whose hand-ins are patches of source trees. */
+  readonly skeleton?: Skeleton;
   readonly checks: readonly Check[];
 }
 

@@ -17,6 +17,8 @@ export interface SourceChoice {
   /** A tree or tarball of the user's own. */
   readonly path?: string;
   readonly version?: string;
+  /** The very source that an earlier call gave. */
+  readonly digest?: string;
 }
 
 /** Everything that decides what is built. */
@@ -238,11 +240,12 @@ export function variantOf({ lab, variant }: Pick<PrepareOptions, 'lab' | 'varian
 
 /** What is asked of `resolveSource` for this lab. */
 export function sourceRequest(project: 'qemu' | 'linux', options: PrepareOptions) {
-  const { path, version } = options[project];
+  const { path, version, digest } = options[project];
   return {
     project,
     version: version ?? options.lab.versions[project],
     ...(path === undefined ? {} : { path }),
+    ...(digest === undefined ? {} : { digest }),
     mirrors: options.sourceMirrors,
     refresh: options.refresh,
   };

@@ -109,7 +109,9 @@ function resolved({ record, tree }: StoredSource, { wanted }: Job, fresh: boolea
 async function fromPlaces(job: Job): Promise<ResolvedSource> {
   const { request, wanted } = job;
   const stored = await storedSources(request.project);
-  const exact = stored.find(({ record }) => isExact(record, job));
+  const exact =
+    stored.find(({ record }) => record.digest === request.digest) ??
+    stored.find(({ record }) => isExact(record, job));
   if (exact !== undefined) return resolved(exact, job, false);
   const published = await fromPublishers(job);
   if (published !== undefined) return published;

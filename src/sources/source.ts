@@ -31,6 +31,8 @@ export interface SourceRequest {
   readonly version?: string;
   /** A tree or tarball of the user's own; then nothing else is tried. */
   readonly path?: string;
+  /** The very source that an earlier call gave, while the cache still holds it. */
+  readonly digest?: string;
   /** URLs or paths of folders that hold release archives under their publishers' names. */
   readonly mirrors?: readonly string[];
   /** Use only what is on this host. */

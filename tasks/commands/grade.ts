@@ -49,7 +49,8 @@ export interface BenchFlags extends TreeFlags {
   readonly timing?: true;
 }
 
-interface GradeFlags extends BenchFlags {
+/** Options of `lab grade`. */
+export interface GradeFlags extends BenchFlags {
   readonly lab: string;
   readonly deadline?: Date;
   readonly handedIn?: Date;
@@ -69,6 +70,16 @@ export function addGradeOptions(command: Command): Command {
 }
 
 async function grade(paths: readonly string[], flags: GradeFlags, signal: AbortSignal): Promise<void> {
+  const { report, folder } = await gradePaths(paths, flags, signal);
+  await conclude(report, folder, flags.json === true);
+}
+
+/** Grades hand-ins and writes all forms of the report. */
+export async function gradePaths(
+  paths: readonly string[],
+  flags: GradeFlags,
+  signal: AbortSignal,
+): Promise<{ readonly report: GradeReport; readonly folder: string }> {
   const { nameHandIns } = await import('../../src/grade/hand-ins.js');
   const { loadGradingOf } = await import('../../src/grade/load-grading.js');
   const folders = await import('../../src/grade/grading-folder.js');
@@ -95,7 +106,7 @@ async function grade(paths: readonly string[], flags: GradeFlags, signal: AbortS
   });
   await folders.writeReports(folder, report);
   await folders.saveGrading(folder, { ...saved, complete: true });
-  await conclude(report, folder, flags.json === true);
+  return { report, folder };
 }
 
 interface WithBench {
@@ -181,12 +192,17 @@ async function conclude(report: GradeReport, folder: string, json: boolean): Pro
   const { summaryTable } = await import('../../src/grade/render/summary-table.js');
   const { toJson } = await import('../../src/grade/render/json-schema.js');
   const { reportFiles } = await import('../../src/grade/grading-folder.js');
-  const { overall } = await import('../../src/grade/report.js');
-  const { exitCodeForOutcome, exitCodes } = await import('../exit-codes.js');
   const { join } = await import('node:path');
   const out = json ? process.stderr : process.stdout;
   out.write(`${summaryTable(report).join('\n')}\n\n${join(folder, reportFiles.html)}\n`);
   if (json) process.stdout.write(toJson(report));
+  await judgeExit(report);
+}
+
+/** Sets the exit code that a grading deserves. */
+export async function judgeExit(report: GradeReport): Promise<void> {
+  const { overall } = await import('../../src/grade/report.js');
+  const { exitCodeForOutcome, exitCodes } = await import('../exit-codes.js');
   const dead = report.canaries.some(({ outcome }) => outcome !== 'passed');
   process.exitCode = dead ? exitCodes.host : exitCodeForOutcome(overall(report.submissions));
 }

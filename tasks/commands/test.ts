@@ -90,7 +90,8 @@ async function withMachine(
   const timeouts = hostTimeouts();
   if (running !== undefined)
     return await withRunning(lab, running, { signal, emit: () => {} }, timeouts, use);
-  const options = upOptions(lab, flags);
+  const { chooseWork } = await import('../work.js');
+  const options = await chooseWork(lab.name, flags, signal, upOptions);
   const { upNeeds } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');

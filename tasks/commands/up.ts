@@ -29,18 +29,18 @@ Examples:
   lab up my-rng --variant further
   lab up --qemu ~/src/qemu-8.2.0-rc2.tar.xz --linux ~/src/linux-6.6.4
   lab up --qemu-patch mine.patch
+  lab up --work my-rng-work
   lab up virtblkiosim --kernel distro
   sudo -E lab up --net tap`;
 
 async function up(name: string, flags: UpFlags & { json?: true }, signal: AbortSignal): Promise<void> {
-  const { loadLab } = await import('../../src/lab/registry.js');
+  const { chooseWork } = await import('../work.js');
   const { bringUp, upStepsFor } = await import('../../src/lab/bring-up.js');
   const { upNeeds } = await import('../../src/lab/needs.js');
   const { preflight } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const { withDisplay } = await import('../ui/display.js');
-  const lab = await loadLab(name);
-  const options = upOptions(lab, flags);
+  const options = await chooseWork(name, flags, signal, upOptions);
   await preflight({ yes: flags.yes === true, needs: upNeeds(options), signal });
   const display = { steps: upStepsFor(options), signal, timing: flags.timing === true };
   const result = await withDisplay(display, (context) =>

@@ -16,6 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/image', 'src/guest', 'src/intake'],
   ['src/sandbox'],
   ['src/lab'],
+  ['src/work'],
   ['src/grade'],
   ['src/labs'],
   ['tasks'],

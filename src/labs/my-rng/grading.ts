@@ -36,6 +36,7 @@ export const grading: Grading = {
     { id: 'enhancement', title: 'enhancements work; degree of ambition', max: 5, person: true },
   ],
   golden: 'git-diff',
+  rules: intakeRules,
   steps: () => foundationSteps,
   open: async (options, context, timeouts) => {
     const foundation = await layFoundation(options, context, timeouts);

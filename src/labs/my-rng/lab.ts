@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Contribution } from '../../build/contribution.js';
 import { packageRoot } from '../../host/paths.js';
-import { defineLab } from '../../lab/lab.js';
+import { defineLab, type Skeleton } from '../../lab/lab.js';
 import { bootChecks } from './checks/boot.js';
 import { deviceChecks } from './checks/device.js';
 import { driverChecks } from './checks/driver.js';
@@ -52,6 +52,37 @@ const builtInDriver: Contribution[] = [
     text: '\n\tmy_rng_boot_test();\n',
   },
 ];
+
+/** The exercise's frame with nothing in it, and the build lines that it needs. */
+const skeleton: Skeleton = {
+  qemu: [
+    { kind: 'file', to: 'hw/misc/my-rng.c', from: join(folder, 'skeleton/device.c') },
+    { kind: 'edit', path: 'hw/misc/Kconfig', where: 'end', text: text('skeleton/Kconfig.frag') },
+    { kind: 'edit', path: 'hw/misc/meson.build', where: 'end', text: text('skeleton/meson.build.frag') },
+  ],
+  linux: [
+    { kind: 'file', to: 'drivers/misc/my-rng.c', from: join(folder, 'skeleton/driver.c') },
+    ...builtInDriver.filter((item) => item.kind === 'edit' && item.path.startsWith('drivers/')),
+    {
+      kind: 'edit',
+      path: 'init/main.c',
+      where: { after: 'do_sysctl_args();' },
+      text: text('skeleton/boot-test.c'),
+    },
+  ],
+  files: {
+    'module/Kbuild': join(folder, 'module/Kbuild'),
+    'module/Makefile': join(folder, 'module/Makefile'),
+    'my-app.c': join(folder, 'skeleton/my-app.c'),
+  },
+  shared: { 'module/my-rng.c': 'linux/drivers/misc/my-rng.c' },
+  modules: { my_rng: 'module' },
+  programs: { 'my-app': 'my-app.c' },
+  leftOut: {
+    qemu: ['prefix', 'scripts', 'tests', 'build', 'GNUmakefile'],
+    linux: ['tools', 'security'],
+  },
+};
 
 const makeNode = ['rm -f /dev/my_rng_driver', 'mknod /dev/my_rng_driver c 250 0'];
 
@@ -104,5 +135,6 @@ export const lab = defineLab({
     device: 0xcafe,
     bar0: { course: 0xfebf1000, moved: 0xfebf2000 },
   },
+  skeleton,
   checks: [...deviceChecks, ...bootChecks, ...driverChecks, ...transferChecks, ...lifeChecks],
 });

@@ -1,0 +1,74 @@
+import { LabError } from '../src/errors.js';
+import type { Step } from '../src/events.js';
+import type { UpOptions } from '../src/lab/bring-up.js';
+import type { Lab } from '../src/lab/lab.js';
+import type { UpFlags } from './options.js';
+
+/**
+ * What `lab up` and `lab test` make a machine of: the lab as it ships, or with a student's work in it.
+ *
+ * @param options what the flags mean for a lab.
+ * @throws LabError `usage/work` for flags that contradict each other, `work/…`.
+ */
+export async function chooseWork(
+  name: string,
+  flags: UpFlags,
+  signal: AbortSignal,
+  options: (lab: Lab, flags: UpFlags) => UpOptions,
+): Promise<UpOptions> {
+  const { loadLab } = await import('../src/lab/registry.js');
+  const lab = await loadLab(name);
+  if (flags.work === undefined) return options(lab, flags);
+  requireAlone(flags);
+  const { findWork } = await import('../src/work/record.js');
+  const { labInWork } = await import('../src/work/use.js');
+  const { hostTimeouts } = await import('./host.js');
+  const work = await findWork(flags.work);
+  if (work.record.lab !== lab.name) throw otherLab(work.folder, work.record.lab);
+  const used = await labInWork(lab, work, { step: noteStep(signal), timeouts: hostTimeouts() });
+  const { qemu, linux } = used;
+  const chosen = options(used.lab, flags);
+  return { ...chosen, ...(qemu === undefined ? {} : { qemu }), ...(linux === undefined ? {} : { linux }) };
+}
+
+/** A work folder knows which sources it belongs to. */
+function requireAlone({
+  qemu,
+  qemuVersion,
+  linux,
+  linuxVersion,
+  qemuPatch,
+  linuxPatch,
+  kernel,
+}: UpFlags): void {
+  const against = [
+    ...Object.entries({ qemu, 'qemu-version': qemuVersion, linux, 'linux-version': linuxVersion })
+      .filter(([, value]) => value !== undefined)
+      .map(([flag]) => `--${flag}`),
+    ...(qemuPatch.length > 0 ? ['--qemu-patch'] : []),
+    ...(linuxPatch.length > 0 ? ['--linux-patch'] : []),
+    ...(kernel === 'distro' ? ['--kernel distro'] : []),
+  ];
+  if (against.length === 0) return;
+  throw new LabError({
+    code: 'usage/work',
+    blame: 'user',
+    fact: `--work says already what QEMU and Linux are made of, and so does ${against.join(', ')}`,
+    next: 'leave one of them out; `lab work` takes these options when it makes a folder',
+  });
+}
+
+function otherLab(folder: string, lab: string): LabError {
+  return new LabError({
+    code: 'usage/work',
+    blame: 'user',
+    fact: `${folder} is a work folder of the lab ${lab}`,
+    next: `lab up ${lab} --work ${folder}`,
+  });
+}
+
+/** A step before there is a display: it takes a second or two. */
+function noteStep(signal: AbortSignal): Step {
+  const note = (text: string) => void process.stderr.write(`${text}\n`);
+  return { id: 'work', signal, progress: () => {}, output: () => {}, note };
+}
