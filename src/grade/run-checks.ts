@@ -1,4 +1,5 @@
 import { isAbort, LabError } from '../errors.js';
+import { blockedTasks } from '../lab/blocked-tasks.js';
 import { type Check, CheckFailure, type CheckTarget, type Outcome, type Verdict } from '../lab/check.js';
 
 export interface RunChecksOptions {
@@ -78,6 +79,7 @@ async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal):
   const end = await firstEnd(body, target, { limit, cursor, signal: stop.signal });
   stop.abort();
   const common = { id: check.id, title: check.title, proof, duration: performance.now() - started };
+  if (isLate(end)) evidence.push(...(await blockedTasks(target)));
   return { ...common, ...judge(end, evidence, { limit, target, cursor, proof }) };
 }
 
@@ -118,6 +120,14 @@ async function panicked(
     .catch(() => undefined);
   // No panic within the time: the other events decide.
   return panic === undefined ? await new Promise(() => {}) : { kind: 'dead', fact: panic.match[0] };
+}
+
+function isLate(end: End): boolean {
+  return end.kind === 'late' || (end.kind === 'threw' && isTimeout(end.error));
+}
+
+function isTimeout(error: unknown): error is LabError {
+  return error instanceof LabError && error.code === 'guest/timeout';
 }
 
 function settle(end: End): Promise<End> {
@@ -171,7 +181,7 @@ function judgeThrown(error: unknown, evidence: readonly string[], console: reado
     const fact = 'the guest stopped answering';
     return { outcome: 'crashed', blame: 'submission', fact, evidence: [...evidence, ...console] };
   }
-  if (error instanceof LabError && error.code === 'guest/timeout') {
+  if (isTimeout(error)) {
     return {
       outcome: 'timed-out',
       blame: 'submission',

@@ -5,11 +5,12 @@ import { createInterface } from 'node:readline';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Report } from '../../src/grade/report.js';
 import { runChecks } from '../../src/grade/run-checks.js';
-import type { Verdict } from '../../src/lab/check.js';
+import type { CheckContext, CheckTarget, Verdict } from '../../src/lab/check.js';
 import { loadLab } from '../../src/lab/registry.js';
 import { runningFor, withRunning } from '../../src/lab/target.js';
 import { vblkChecks } from '../../src/labs/vblk/checks.js';
 import type { VblkSetup } from '../../src/labs/vblk/devices.js';
+import { attached } from '../../src/labs/vblk/served.js';
 import type { BlockDevice } from '../../src/nbd/device.js';
 import { DeadBeef } from '../../src/nbd/examples/deadbeef.js';
 import { RamDisk } from '../../src/nbd/examples/ramdisk.js';
@@ -244,19 +245,45 @@ test("a device that runs in the sandbox is as good as one of one's own", async (
   expect(outcome, fact).toBe('passed');
 });
 
+test('a check that hangs says which task of the guest waits, and where in the kernel', async () => {
+  process.env.LAB_STATE = state();
+  let answer = () => {};
+  const answered = new Promise<void>((resolve) => {
+    answer = resolve;
+  });
+  const silent = Object.assign(new RamDisk(), { read: async () => await answered });
+  const verdict = await onMachine(async (target) => {
+    const context = { ...target, signal, prove: () => {}, note: () => {} };
+    return await attached(context, silent, {}, async () => {
+      const run = async ({ guest }: CheckContext) => {
+        await guest.exec('dd if=/dev/nbd0 of=/dev/null count=1', { signal, timeout: 1000 });
+      };
+      const [late] = await runChecks([{ id: 'hangs', title: 'hangs', deadline: 60_000, run }], target, {
+        signal,
+      });
+      answer();
+      return late;
+    });
+  });
+  delete process.env.LAB_STATE;
+  expect(verdict).toMatchObject({ outcome: 'timed-out', fact: expect.stringContaining('did not end') });
+  expect(verdict?.evidence.join('\n')).toMatch(
+    /task:.* state:D[\s\S]*Call Trace:[\s\S]*(read|filemap|folio)/,
+  );
+});
+
 async function verdictOf(setup: VblkSetup, id: string): Promise<Verdict> {
+  const checks = vblkChecks(setup).filter((check) => check.id === id);
+  const alone = checks.map((check) => ({ ...check, needs: [] }));
+  const [verdict] = await onMachine(async (target) => await runChecks(alone, target, { signal }));
+  if (verdict === undefined) throw new Error(`there is no check ${id}`);
+  return verdict;
+}
+
+async function onMachine<T>(use: (target: CheckTarget) => Promise<T>): Promise<T> {
   const definition = await loadLab('vblk');
   const record = runningFor(definition, { name: 'nbd' });
   if (record === undefined) throw new Error('the machine does not run');
-  const checks = vblkChecks(setup).filter((check) => check.id === id);
-  const alone = checks.map((check) => ({ ...check, needs: [] }));
-  const [verdict] = await withRunning(
-    definition,
-    record,
-    { signal, emit: () => {} },
-    scaled(1),
-    async ({ target }) => await runChecks(alone, target, { signal }),
-  );
-  if (verdict === undefined) throw new Error(`there is no check ${id}`);
-  return verdict;
+  const quiet = { signal, emit: () => {} };
+  return await withRunning(definition, record, quiet, scaled(1), async ({ target }) => await use(target));
 }
