@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Each starts from a seed of 32 bits as its authors do it, where they say how.
+ * Indices wrap by comparison: divisions would take most of the time.
  */
 
 #include "qemu/osdep.h"
@@ -20,12 +21,14 @@
  */
 static uint32_t libc_next(MyRngGenerator *g)
 {
-    uint32_t recent = (g->libc_oldest + LIBC_WORDS - LIBC_DISTANCE) %
-                      LIBC_WORDS;
-    uint32_t number = g->libc_words[g->libc_oldest] + g->libc_words[recent];
+    uint32_t oldest = g->libc_oldest;
+    uint32_t recent = oldest < LIBC_DISTANCE
+                      ? oldest + LIBC_WORDS - LIBC_DISTANCE
+                      : oldest - LIBC_DISTANCE;
+    uint32_t number = g->libc_words[oldest] + g->libc_words[recent];
 
-    g->libc_words[g->libc_oldest] = number;
-    g->libc_oldest = (g->libc_oldest + 1) % LIBC_WORDS;
+    g->libc_words[oldest] = number;
+    g->libc_oldest = oldest < LIBC_WORDS - 1 ? oldest + 1 : 0;
     return number >> 1;
 }
 
@@ -140,11 +143,13 @@ static uint32_t mt19937_next(MyRngGenerator *g)
 {
     uint32_t *words = g->mt19937_words;
     uint32_t oldest = g->mt19937_oldest;
-    uint32_t second = (oldest + 1) % MT19937_WORDS;
+    uint32_t second = oldest < MT19937_WORDS - 1 ? oldest + 1 : 0;
+    uint32_t middle = oldest < MT19937_WORDS - MT19937_DISTANCE
+                      ? oldest + MT19937_DISTANCE
+                      : oldest + MT19937_DISTANCE - MT19937_WORDS;
     uint32_t x = (words[oldest] & MT19937_UPPER) |
                  (words[second] & ~MT19937_UPPER);
-    uint32_t y = words[(oldest + MT19937_DISTANCE) % MT19937_WORDS] ^ x >> 1 ^
-                 (x & 1 ? MT19937_MATRIX : 0);
+    uint32_t y = words[middle] ^ x >> 1 ^ (x & 1 ? MT19937_MATRIX : 0);
 
     words[oldest] = y;
     g->mt19937_oldest = second;

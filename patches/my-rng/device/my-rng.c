@@ -14,34 +14,8 @@
  * reads as 0 or is ignored, leaves the generator alone, and is logged as a
  * guest error (-d guest_errors).
  *
- * With the property "extended" the device has an interrupt pin, a capability
- * for one message (unless "msi" is off), and more registers, of 4 or 8 bytes:
- *
- *   0x08  RNG64         8  RO    the next number, and in the high half the
- *                                one after it
- *   0x10  FEATURES      4  RO    bit 0: RNG64; bit 1: bulk transfer;
- *                                bits 31 to 16: version, 1
- *   0x14  IRQ_STATUS    4  RW1C  bit 0: completion; bit 1: ring error
- *   0x18  IRQ_ENABLE    4  RW    the same bits
- *   0x1c  CONTROL       4  RW    bit 0: run
- *   0x20  RING_ADDRESS  8  RW    of the descriptors in memory; 16-byte aligned
- *   0x28  RING_SIZE     4  RW    descriptors: a power of two, at most 256
- *   0x2c  RING_TAIL     4  RW    how many descriptors were offered
- *   0x30  RING_HEAD     4  RO    how many are completed
- *
- * A driver puts descriptors of 16 bytes (address 8, length 4, status 4; all
- * little-endian) into the ring, starts it, and writes to RING_TAIL how many
- * there are. The device fills the buffer of each with the next numbers,
- * little-endian, and completes it: it writes the status to the descriptor,
- * counts RING_HEAD up and sets the event "completion". Lengths are multiples of
- * 4 from 4 to 1 MiB. The status is 1 (done), 2 (bad length) or 3 (bus error;
- * the numbers that were under way are lost).
- *
- * Starting sets RING_HEAD and RING_TAIL to 0. Clearing "run", or a reset,
- * cancels what is not completed. While the ring runs, its address and size
- * cannot be written. A ring that has a bad address or size, whose descriptors
- * cannot be reached, or that is offered more descriptors than it has, stops
- * with the event "ring error".
+ * With the property "extended" the device also has a 64-bit register, bulk
+ * transfer into memory, and interrupts, see docs/specs/my-rng.rst.
  *
  * Each device has a generator of its own: neither another my_rng nor the rest
  * of QEMU disturbs its sequence. After power-on and after every reset the
@@ -62,13 +36,8 @@
  * over s (4 bytes, little-endian) and n (8 bytes, little-endian). The key takes
  * the place of the algorithm. After power-on and after every reset s is 0.
  *
- * Read-only properties count since power-on, so that the host can tell whether
- * the guest really asked the device: "reads" and "seeds" the valid reads of RNG
- * and writes of SEED, "wide-reads" those of RNG64, "bulk-descriptors" and
- * "bulk-bytes" what bulk transfer completed and moved, "interrupts" the
- * messages and the rises of the interrupt line, "accesses" all accesses to the
- * BAR. With the property "timing", "device-ns" counts the nanoseconds of the
- * host that accesses and bulk transfer spent in the device.
+ * Read-only properties count accesses since power-on, so that the host can tell
+ * whether the guest really asked the device.
  */
 
 #include "qemu/osdep.h"

@@ -28,6 +28,8 @@ const device: Contribution[] = [
   { kind: 'edit', path: 'hw/misc/Kconfig', where: 'end', text: text('device/Kconfig.frag') },
   { kind: 'edit', path: 'hw/misc/meson.build', where: 'end', text: text('device/meson.build.frag') },
   { kind: 'edit', path: 'hw/misc/trace-events', where: 'end', text: text('device/trace-events.frag') },
+  { kind: 'file', to: 'docs/specs/my-rng.rst', from: join(folder, 'device/my-rng.rst') },
+  { kind: 'edit', path: 'docs/specs/index.rst', where: { after: 'edu' }, text: '   my-rng\n' },
 ];
 
 const builtInDriver: Contribution[] = [
