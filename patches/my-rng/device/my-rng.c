@@ -701,8 +701,17 @@ static void my_rng_set_key(Object *obj, const char *value, Error **errp)
 static Property my_rng_properties[] = {
     DEFINE_PROP_BOOL("extended", MyRngState, extended, false),
     DEFINE_PROP_BOOL("msi", MyRngState, msi, true),
-    DEFINE_PROP_BOOL("timing", MyRngState, timing, false),
 };
+
+static bool my_rng_get_timing(Object *obj, Error **errp)
+{
+    return MY_RNG(obj)->timing;
+}
+
+static void my_rng_set_timing(Object *obj, bool value, Error **errp)
+{
+    MY_RNG(obj)->timing = value;
+}
 
 static void my_rng_add_counter(Object *obj, const char *name, uint64_t *counter)
 {
@@ -722,6 +731,8 @@ static void my_rng_init(Object *obj)
     my_rng_add_counter(obj, "interrupts", &s->interrupts);
     my_rng_add_counter(obj, "accesses", &s->accesses);
     my_rng_add_counter(obj, "device-ns", &s->device_ns);
+    object_property_add_bool(obj, "timing", my_rng_get_timing,
+                             my_rng_set_timing);
 
     /*
      * Added to the instance: lists of a class end in one way up to QEMU 9 and
