@@ -122,11 +122,13 @@ export const lab = defineLab({
   programs: {
     'my-app': join(folder, 'guest/my-app.c'),
     'my-rng-probe': join(folder, 'guest/my-rng-probe.c'),
+    'rng-bench': join(folder, 'guest/rng-bench.c'),
   },
   files: [
     { from: { module: 'my_rng' }, to: '/opt/lab/my_rng.ko', mode: 0o644 },
     { from: { program: 'my-app' }, to: '/usr/local/bin/my-app', mode: 0o755 },
     { from: { program: 'my-rng-probe' }, to: '/usr/local/bin/my-rng-probe', mode: 0o755 },
+    { from: { program: 'rng-bench' }, to: '/usr/local/bin/rng-bench', mode: 0o755 },
     { from: { text: '/dev/my_rng_driver c 250 0 600\n' }, to: '/etc/lab/nodes.d/my-rng.conf', mode: 0o644 },
   ],
   undeploy: ['if [ -d /sys/module/my_rng ]; then rmmod my_rng; fi'],
