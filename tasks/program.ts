@@ -1,5 +1,6 @@
 import tab from '@bomb.sh/tab/commander';
 import { Command } from '@commander-js/extra-typings';
+import { addBench } from './commands/bench.js';
 import { addCache } from './commands/cache.js';
 import { addConsole } from './commands/console.js';
 import { addCp } from './commands/cp.js';
@@ -39,6 +40,7 @@ export function makeProgram(signal: AbortSignal): Command {
     addPatch,
     addGrade,
     addReplay,
+    addBench,
     addSelftest,
     addVblk,
     addDoctor,

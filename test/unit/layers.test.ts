@@ -18,6 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/lab'],
   ['src/work'],
   ['src/grade'],
+  ['src/bench'],
   ['src/labs'],
   ['tasks'],
 ];

@@ -1,0 +1,163 @@
+import type { VisitOptions } from '../../../bench/bench.js';
+import type { Term, TimePart, TimeSplit, VariantResult } from '../../../bench/report.js';
+import { median } from '../../../bench/statistics.js';
+import type { CheckTarget } from '../../../lab/check.js';
+import { difference, readCounters, setTiming } from './counters.js';
+import { inPlace, type Place } from './place.js';
+import { type Request, runProgram } from './program.js';
+
+/** What the parts of a request's time mean. */
+export const terms: readonly Term[] = [
+  {
+    kind: 'call',
+    name: 'system call',
+    meaning: 'An ioctl that the driver does not know (ENOTTY): into the kernel, to the driver, and back.',
+  },
+  {
+    kind: 'driver',
+    name: 'driver',
+    meaning: 'What remains: the driver itself, its locks, and copying to the program.',
+  },
+  {
+    kind: 'guest',
+    name: 'driver and waiting',
+    meaning:
+      'What remains: the driver, copying, sleeping, the interrupt and waking up. They cannot be told apart.',
+  },
+  {
+    kind: 'exit',
+    name: 'exit',
+    meaning:
+      "The accesses' way out of the guest to the device and back: the price of an access, found from how read() by the 32-bit register takes longer for more bytes, without the device's own time, times the number of accesses that the device counted.",
+  },
+  {
+    kind: 'device',
+    name: 'device',
+    meaning:
+      "The device's own clock on the host (property timing): making numbers, and writing them to memory. Reading that clock, some 30 ns each time, is part of it.",
+  },
+  {
+    kind: 'unknown',
+    name: 'driver, exits and device',
+    meaning: 'Not measurable: no counter of the host covers this device.',
+  },
+];
+
+/** Nanoseconds of a request, but for the whole. */
+export interface Costs {
+  /** Of a system call that does nothing. */
+  readonly call: number;
+  /** Of the device, on the host. */
+  readonly device?: number;
+  readonly accesses?: number;
+  /** Of the way to the device and back, one access. */
+  readonly exit?: number;
+  /** The request sleeps while the device works. */
+  readonly waits: boolean;
+}
+
+/** Divides the time of a request; what is left over is the guest's. Pure. */
+export function splitOf(
+  { id, title, size, bytesPerSecond }: Pick<VariantResult, 'id' | 'title' | 'size' | 'bytesPerSecond'>,
+  { call, device, accesses, exit, waits }: Costs,
+): TimeSplit {
+  const nanoseconds = (size * 1e9) / bytesPerSecond.median;
+  const whole = { id, title, size, nanoseconds };
+  const called: TimePart = { kind: 'call', nanoseconds: Math.min(call, nanoseconds) };
+  if (device === undefined || accesses === undefined || exit === undefined) {
+    const rest: TimePart = { kind: 'unknown', nanoseconds: nanoseconds - called.nanoseconds };
+    return { ...whole, parts: [called, rest] };
+  }
+  const known = called.nanoseconds + accesses * exit + device;
+  const guest: TimePart = {
+    kind: waits ? 'guest' : 'driver',
+    nanoseconds: Math.max(0, nanoseconds - known),
+  };
+  const parts: TimePart[] = [
+    called,
+    guest,
+    { kind: 'exit', nanoseconds: accesses * exit },
+    { kind: 'device', nanoseconds: device },
+  ];
+  const over = known - nanoseconds;
+  if (over <= 0) return { ...whole, parts };
+  const remark = `the parts were measured at another time than the whole, and are ${((100 * over) / nanoseconds).toFixed(0)} % more`;
+  return { ...whole, parts, remark };
+}
+
+/** Each cost is the median of so many measurements. */
+const REPEATS = 3;
+/** Two sizes whose difference is accesses alone: the driver asks for 1 KiB at a time. */
+const FEW = 1024;
+const MANY = 16 * 1024;
+
+/**
+ * The price of an access' way to the device and back, without the device's own time.
+ *
+ * @returns nanoseconds.
+ */
+export async function exitCost(target: CheckTarget, place: Place, options: VisitOptions): Promise<number> {
+  const node = place.request.node;
+  const spans = { few: [] as number[], many: [] as number[], device: [] as number[] };
+  for (let i = 0; i < REPEATS; i += 1) {
+    for (const [name, size] of [
+      ['few', FEW],
+      ['many', MANY],
+    ] as const) {
+      const request: Request = { mode: 'read', node, size, path: '32' };
+      const { typical } = await runProgram(target.guest, request, { ...options, samples: 0 });
+      spans[name].push(typical);
+    }
+    spans.device.push(
+      (await deviceTime(target, place, { mode: 'read', node, size: MANY, path: '32' }, options)).perByte * 4,
+    );
+  }
+  const accesses = (MANY - FEW) / 4;
+  return Math.max(0, (median(spans.many) - median(spans.few)) / accesses - median(spans.device));
+}
+
+/** The costs of a variant's request besides the whole. */
+export async function costsOf(
+  target: CheckTarget,
+  place: Place,
+  result: VariantResult,
+  exit: number | undefined,
+  options: VisitOptions,
+): Promise<Costs> {
+  return await inPlace(target.guest, place, options.signal, async () => {
+    const calls: number[] = [];
+    const devices: number[] = [];
+    for (let i = 0; i < REPEATS; i += 1) {
+      const nothing: Request = { mode: 'null', node: place.request.node };
+      const { typical } = await runProgram(target.guest, nothing, { ...options, samples: 0 });
+      calls.push(typical);
+      if (place.device === undefined) continue;
+      devices.push((await deviceTime(target, place, place.request, options)).perByte * result.size);
+    }
+    const waits = result.sleepsPerRequest > 0.1 || (result.interruptsPerRequest ?? 0) > 0;
+    const call = median(calls);
+    if (devices.length === 0 || result.accessesPerNumber === null || exit === undefined)
+      return { call, waits };
+    const accesses = (result.accessesPerNumber * result.size) / 4;
+    return { call, waits, device: median(devices), accesses, exit };
+  });
+}
+
+/** The device's own time for the bytes that left it, by its own clock, which is on for just this. */
+async function deviceTime(
+  { machine, guest }: CheckTarget,
+  { device }: Place,
+  request: Request,
+  options: VisitOptions,
+): Promise<{ perByte: number }> {
+  if (device === undefined) return { perByte: 0 };
+  await setTiming(machine, device, true);
+  try {
+    const before = await readCounters(machine, device);
+    await runProgram(guest, request, { ...options, samples: 0 });
+    const { nanoseconds, bytes } = difference(before, await readCounters(machine, device));
+    return { perByte: nanoseconds / bytes };
+  } finally {
+    await setTiming(machine, device, false);
+  }
+}
