@@ -23,6 +23,7 @@ import {
   RNG64,
 } from '../support/extended-rng.js';
 import { publishedVectors } from '../support/generator-vectors.js';
+import { findCapability } from '../support/pci-capability.js';
 import { useReferenceDevice } from '../support/reference-device.js';
 
 const tree = await findBuiltTree();
@@ -50,7 +51,8 @@ describe.skipIf(tree === undefined)(`the registers of the extended device${why}`
     await using machine = await launch();
     const rng = await ExtendedRng.map(machine);
     expect(await rng.config(0x3d, 1)).toBe(1);
-    expect(await capability(rng, 0x05)).toMatchObject({ control: 0x0080 });
+    const msi = await findCapability(machine.qtest, rng.rng.pci, 0x05);
+    expect(await rng.config(msi + 2, 2)).toBe(0x0080);
     await using other = await launch(',extended=on,msi=off');
     const plain = await ExtendedRng.map(other);
     expect(await plain.config(0x3d, 1)).toBe(1);
@@ -249,7 +251,7 @@ describe.skipIf(tree === undefined)(`interrupts of the extended device${why}`, (
   test('a message is sent when an enabled event becomes pending', async () => {
     await using machine = await launch();
     const rng = await ExtendedRng.map(machine);
-    const { at } = await capability(rng, 0x05);
+    const at = await findCapability(machine.qtest, rng.rng.pci, 0x05);
     const MESSAGE = 0x300000;
     await rng.setConfig(at + 4, 4, MESSAGE);
     await rng.setConfig(at + 12, 2, 0x1234);
@@ -301,14 +303,6 @@ describe.skipIf(tree === undefined)(`interrupts of the extended device${why}`, (
     expect(await rng.counter('interrupts')).toBe(2);
   });
 });
-
-/** The first capability with this number: its place, and the word after its header. */
-async function capability(rng: ExtendedRng, id: number): Promise<{ at: number; control: number }> {
-  for (let at = await rng.config(0x34, 1); at !== 0; at = await rng.config(at + 1, 1)) {
-    if ((await rng.config(at, 1)) === id) return { at, control: await rng.config(at + 2, 2) };
-  }
-  throw new Error(`there is no capability ${id}`);
-}
 
 /** What the device itself says of its line; a reset machine no longer leads it anywhere. */
 async function interruptStatus(rng: ExtendedRng): Promise<boolean> {

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { glibcRandom } from '../../src/labs/my-rng/glibc-random.js';
 import { keyedNumbers } from '../../src/labs/my-rng/grading/keyed.js';
 import type { BareMachine } from '../../src/machine/bare.js';
+import { writeConfig } from '../../src/qtest/pci.js';
 import { findBuiltTree } from '../support/device-qemu.js';
 import {
   BUFFER,
@@ -21,6 +22,7 @@ import {
   RING_SIZE,
   RING_TAIL,
 } from '../support/extended-rng.js';
+import { findCapability } from '../support/pci-capability.js';
 import { useReferenceDevice } from '../support/reference-device.js';
 
 const tree = await findBuiltTree();
@@ -282,7 +284,7 @@ describe.skipIf(tree === undefined)(`devices and their addresses${why}`, () => {
   test('none has its ring in its own, or its message sent there', async () => {
     await using machine = await launch();
     const rng = await ExtendedRng.map(machine);
-    const at = await rng.config(0x34, 1);
+    const at = await findCapability(machine.qtest, rng.rng.pci, 0x05);
     await rng.setConfig(at + 4, 4, BARS[0] + CONTROL);
     await rng.setConfig(at + 2, 2, 1);
     await rng.write(IRQ_ENABLE, RING_ERROR);
@@ -290,6 +292,63 @@ describe.skipIf(tree === undefined)(`devices and their addresses${why}`, () => {
     await rng.write(RING_TAIL, 1);
     await rng.reaches(async () => (await rng.read(IRQ_STATUS)) === RING_ERROR, 'the error');
     expect([await rng.read(CONTROL), await rng.counter('interrupts')]).toEqual([0, 1]);
+  });
+});
+
+describe.skipIf(tree === undefined)(`a device in a PCI Express slot${why}`, () => {
+  const port = { bus: 0, slot: 2, function: 0 };
+  /** A value of the slot control register: power off, power indicator off. */
+  const OFF = 0x700;
+
+  /** A machine `q35` with the device behind a root port, and the address of the slot control register. */
+  async function plugged(): Promise<{ machine: BareMachine; rng: ExtendedRng; slot: number }> {
+    const machine = await launch('', 0, {
+      devices: [
+        'pcie-root-port,id=root,chassis=1,slot=1,addr=2',
+        'my_rng,extended=on,id=rng0,bus=root,addr=0',
+      ],
+      extra: ['-machine', 'q35', '-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'],
+    });
+    const { qtest } = machine;
+    await writeConfig(qtest, { bus: 0, slot: 0, function: 0 }, 0x60, 4, 0xb0000001); // PCIEXBAR
+    await writeConfig(qtest, port, 0x18, 4, 0x00010100); // bus 1 is behind it
+    await writeConfig(qtest, port, 0x20, 4, 0xe000e000); // and one mebibyte from 0xe0000000
+    await writeConfig(qtest, port, 0x04, 2, 7);
+    const express = await findCapability(qtest, port, 0x10);
+    const slot = 0xb0000000 + (port.slot << 15) + express + 0x18;
+    return { machine, rng: await ExtendedRng.map(machine), slot };
+  }
+
+  test('unplugs itself by a transfer', async () => {
+    const { machine, rng, slot } = await plugged();
+    await using _ = machine;
+    let seed = 1;
+    while (((glibcRandom(seed, 1)[0] ?? 0) & OFF) !== OFF) seed += 1;
+    await rng.rng.seed(seed);
+    await rng.start(4);
+    await rng.put(4, 0, [
+      { address: slot, length: 4 },
+      { address: BUFFER, length: 4 },
+    ]);
+    const gone = machine.monitor.nextEvent('DEVICE_DELETED', { timeout: 10_000 });
+    await rng.write(RING_TAIL, 2);
+    await gone;
+    expect([await rng.status(0), await rng.status(1)]).toEqual([0, 0]);
+    expect(await rng.numbers(BUFFER, 1)).toEqual([0]);
+  });
+
+  test('unplugs itself by a message', async () => {
+    const { machine, rng, slot } = await plugged();
+    await using _ = machine;
+    const at = await findCapability(machine.qtest, rng.rng.pci, 0x05);
+    await rng.setConfig(at + 4, 4, slot);
+    await rng.setConfig(at + 12, 2, OFF);
+    await rng.setConfig(at + 2, 2, 1);
+    const gone = machine.monitor.nextEvent('DEVICE_DELETED', { timeout: 10_000 });
+    await rng.start(0);
+    await rng.write(IRQ_ENABLE, RING_ERROR);
+    await gone;
+    expect(await machine.monitor.execute('query-status')).toMatchObject({ running: true });
   });
 });
 

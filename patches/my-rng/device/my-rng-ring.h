@@ -78,8 +78,8 @@ void my_rng_ring_kick(MyRngRing *r);
  * my_rng_ring_turn: work for a while, and kick again when something is left
  *
  * Every access to memory may end in another device, which may reset or unplug
- * this one: the ring is then stopped when the access returns, and the caller
- * has to hold a reference to the device.
+ * this one: the ring is then stopped when the access returns. What is unplugged
+ * is freed by RCU, so not before the lock that the caller holds is released.
  */
 void my_rng_ring_turn(MyRngRing *r);
 

@@ -231,25 +231,13 @@ static int64_t my_rng_clock(MyRngState *s)
     return s->timing ? get_clock() : 0;
 }
 
-static void my_rng_unref(void *opaque)
-{
-    object_unref(OBJECT(opaque));
-}
-
 static void my_rng_turn(void *opaque)
 {
     MyRngState *s = opaque;
     int64_t start = my_rng_clock(s);
 
-    object_ref(OBJECT(s));
     my_rng_ring_turn(&s->ring);
     s->device_ns += my_rng_clock(s) - start;
-    if (DEVICE(s)->realized) {
-        object_unref(OBJECT(s));
-        return;
-    }
-    /* Unplugged meanwhile: the caller will still touch the reentrancy guard. */
-    aio_bh_schedule_oneshot(qemu_get_aio_context(), my_rng_unref, s);
 }
 
 static void my_rng_vm_state_changed(void *opaque, bool running, RunState state)
