@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { Blame } from '../errors.js';
 
 /** One thing that is put into somebody else's source tree. */
@@ -35,4 +36,21 @@ export interface PatchContribution {
 export interface TreeFile {
   readonly data: Buffer;
   readonly executable: boolean;
+}
+
+/** Paths of the tree that contributions touch, as their own words say it; none of them is applied. */
+export async function contributedFiles(contributions: readonly Contribution[]): Promise<string[]> {
+  const lists = await Promise.all(
+    contributions.map(async (one) => {
+      if (one.kind !== 'patch') return [one.kind === 'file' ? one.to : one.path];
+      const names = (await readFile(one.from, 'latin1')).matchAll(/^\+\+\+ ([^\t\n\r]+)/gm);
+      return [...names].map(([, name = '']) =>
+        name
+          .split('/')
+          .slice(one.strip ?? 1)
+          .join('/'),
+      );
+    }),
+  );
+  return [...new Set(lists.flat())];
 }

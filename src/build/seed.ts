@@ -6,7 +6,7 @@ import { run } from '../host/run.js';
 import { digestJson, type Json } from '../host/store.js';
 import { compilerVersion } from './compile.js';
 import { configurationOf, type LinuxRequest, withBuiltLinux } from './linux.js';
-import { type QemuRequest, withBuiltQemu } from './qemu.js';
+import { extraFlags, type QemuRequest, withBuiltQemu } from './qemu.js';
 import { describeContributions } from './tree.js';
 import type { BuildContext, WorkTree } from './worktree.js';
 
@@ -31,10 +31,9 @@ export interface Seed {
 const RECIPE = 2;
 
 /** QEMU, configured and built with `request.contributions`. */
-export function seedQemu(request: QemuRequest, context: BuildContext): Promise<Seed> {
-  return seed('qemu', request, { flags: [...(request.flags ?? [])] }, context, (log, use) =>
-    withBuiltQemu(request, log, context, use),
-  );
+export async function seedQemu(request: QemuRequest, context: BuildContext): Promise<Seed> {
+  const key = { flags: await extraFlags(request) };
+  return await seed('qemu', request, key, context, (log, use) => withBuiltQemu(request, log, context, use));
 }
 
 /** Linux, configured and built with `request.contributions`. */

@@ -29,7 +29,7 @@ export async function systemQemu(context: BuildContext): Promise<SystemQemu> {
   const { version, origin } = await identify(binary, digestJson(files), context);
   if (!isAtLeast(version, OLDEST)) throw tooOld(version, origin);
   return {
-    ...{ version, binary, img, dataDirs: [], origin, fresh: false },
+    ...{ version, binary, img, dataDirs: [], origin, sanitized: false, fresh: false },
     digest: digestJson({ version, origin, files }),
   };
 }

@@ -1,6 +1,8 @@
-import { isAbort, LabError } from '../errors.js';
+import { type Blame, isAbort, LabError } from '../errors.js';
 import { blockedTasks } from '../lab/blocked-tasks.js';
 import { type Check, CheckFailure, type CheckTarget, type Outcome, type Verdict } from '../lab/check.js';
+import type { QemuExit } from '../machine/machine.js';
+import { sanitizerError } from '../machine/sanitizers.js';
 
 export interface RunChecksOptions {
   readonly signal: AbortSignal;
@@ -56,7 +58,7 @@ type End =
   | { kind: 'returned' }
   | { kind: 'threw'; error: unknown }
   | { kind: 'late' }
-  | { kind: 'dead'; fact: string };
+  | { kind: 'dead'; fact: string; evidence?: readonly string[]; blame?: Blame };
 
 async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal): Promise<Verdict> {
   const proof: string[] = [];
@@ -92,12 +94,7 @@ async function firstEnd(
   const late = new Promise<End>((resolve) => {
     timer = setTimeout(() => resolve({ kind: 'late' }), limit);
   });
-  const exit = target.machine.exited.then(
-    ({ signal, code }): End => ({
-      kind: 'dead',
-      fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})`,
-    }),
-  );
+  const exit = target.machine.exited.then((how) => ended(how, target));
   const dead = Promise.race([exit, panicked(target, { cursor, signal, timeout: limit })]);
   try {
     const end = await Promise.race([body, late, dead]);
@@ -106,6 +103,16 @@ async function firstEnd(
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** What a sanitizer finds is charged to the device under test if its source is in the report, and otherwise to QEMU. */
+function ended(exit: QemuExit, { machine }: CheckTarget): End {
+  const found = sanitizerError(exit, { files: [], ...machine.owner, blame: 'submission' }, undefined);
+  if (found !== undefined) {
+    return { kind: 'dead', fact: found.message, evidence: found.evidence, blame: found.blame };
+  }
+  const { signal, code } = exit;
+  return { kind: 'dead', fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})` };
 }
 
 /** A kernel that panicked does not end QEMU and does not close the connection; only its console tells. */
@@ -157,7 +164,9 @@ function judge(end: End, evidence: readonly string[], seen: Seen): Judgement {
     return { outcome: 'error', blame: 'host', fact, evidence };
   }
   if (end.kind === 'dead') {
-    return { outcome: 'crashed', blame: 'submission', fact: end.fact, evidence: [...evidence, ...console] };
+    const { fact, blame = 'submission', evidence: seen = console } = end;
+    const outcome = blame === 'host' ? 'error' : 'crashed';
+    return { outcome, blame, fact, evidence: [...evidence, ...seen] };
   }
   if (end.kind === 'late') {
     const fact = `it did not end within ${(seen.limit / 1000).toFixed(0)} s`;

@@ -5,8 +5,10 @@ import { LabError } from '../errors.js';
 import type { ConnectOptions } from '../guest/connection.js';
 import { connectWhenReady, Guest } from '../guest/guest.js';
 import { loadOrMakeKeyPair } from '../guest/keys.js';
-import type { Machine } from '../machine/machine.js';
+import { fileNames } from '../machine/arguments.js';
+import type { Machine, QemuExit } from '../machine/machine.js';
 import { type MachineRecord, machineFolder } from '../machine/record.js';
+import { sanitizerError } from '../machine/sanitizers.js';
 import type { Timeouts } from '../timeouts.js';
 import { deadGuest, guestDeath, LISTENING } from './health.js';
 import { clientKeys } from './keys.js';
@@ -63,8 +65,10 @@ export async function whenReady(
   const listening = machine.console.waitFor(STARTED, options).then(({ line }) => {
     if (line.includes('did not start')) throw sshdFailed(machine);
   });
-  const exit = machine.exited.then(({ code, signal: by, lines }) => {
-    throw qemuEnded(machine, by ?? `exit code ${code}`, lines);
+  const exit = machine.exited.then((how) => {
+    throw (
+      sanitizerError(how, machine.owner, join(machine.files.dir, fileNames.output)) ?? qemuEnded(machine, how)
+    );
   });
   const fatal = Promise.race([exit, listening.then(() => new Promise<never>(() => {}))]);
   fatal.catch(() => {}); // also seen by connectWhenReady; when that has ended, nobody listens any more
@@ -128,7 +132,8 @@ function sshdFailed(machine: Machine): LabError {
   });
 }
 
-function qemuEnded(machine: Machine, how: string, lines: readonly string[]): LabError {
+function qemuEnded(machine: Machine, { code, signal, lines }: QemuExit): LabError {
+  const how = signal ?? `exit code ${code}`;
   return new LabError({
     code: 'machine/exit',
     blame: 'host',

@@ -32,6 +32,8 @@ export interface PrepareOptions {
   readonly kernelConfig: 'lab' | 'defconfig';
   /** Host paths of fragments that change how the kernel is compiled; the machine profile names them. */
   readonly instrumentation: readonly string[];
+  /** Compile QEMU to find misuse of memory and undefined behaviour; the machine profile says so. */
+  readonly qemuSanitizers: boolean;
   readonly guest: 'auto' | 'alpine' | 'debian';
   readonly alpineMirrors: readonly string[];
   readonly sourceMirrors: readonly string[];
@@ -89,8 +91,9 @@ export function prepareStepsFor(options: PrepareOptions): Readonly<Record<string
 }
 
 /** Whether the QEMU of this host will do: the lab adds nothing to QEMU, and nobody asked for another one. */
-export function usesSystemQemu({ lab, qemu, qemuPatches }: PrepareOptions): boolean {
-  const asked = qemu.path !== undefined || qemu.version !== undefined || qemuPatches.length > 0;
+export function usesSystemQemu({ lab, qemu, qemuPatches, qemuSanitizers }: PrepareOptions): boolean {
+  const chosen = qemu.path !== undefined || qemu.version !== undefined;
+  const asked = chosen || qemuPatches.length > 0 || qemuSanitizers;
   return !asked && lab.qemu.length === 0 && lab.devices.length === 0;
 }
 
@@ -255,8 +258,16 @@ function sourceDetail({ version, origin }: ResolvedSource): string {
   return `${version}, ${origin.kind}: ${origin.detail}`;
 }
 
-function qemuRequest(source: ResolvedSource, { lab, qemuPatches }: PrepareOptions) {
-  return { source, contributions: qemuPatches.length > 0 ? patches(qemuPatches) : lab.qemu };
+function qemuRequest(source: ResolvedSource, options: PrepareOptions) {
+  return { source, contributions: qemuContributions(options), sanitizers: options.qemuSanitizers };
+}
+
+/** What is put into QEMU: the lab's device, or the patches that take its place. */
+export function qemuContributions({
+  lab,
+  qemuPatches,
+}: Pick<PrepareOptions, 'lab' | 'qemuPatches'>): readonly Contribution[] {
+  return qemuPatches.length > 0 ? patches(qemuPatches) : lab.qemu;
 }
 
 function linuxRequest(source: ResolvedSource, options: PrepareOptions, variant: KernelVariant) {

@@ -6,7 +6,7 @@ import { LabError } from '../errors.js';
 import { Monitor } from '../monitor/monitor.js';
 import { fileNames } from './arguments.js';
 import { ConsoleLog } from './console-log.js';
-import type { LaunchOptions } from './launch.js';
+import { type LaunchOptions, lastLines } from './launch.js';
 import { Machine, type QemuExit } from './machine.js';
 import { type MachineRecord, machineFolder } from './record.js';
 
@@ -21,11 +21,15 @@ export async function attachMachine(record: MachineRecord, options: LaunchOption
   const closed = new Promise<void>((resolve) => socket.on('close', () => resolve()));
   const monitor = await Monitor.attach(socket, options);
   return new Machine({
-    spec: { name: record.name },
+    spec: { name: record.name, ...(record.owner === undefined ? {} : { owner: record.owner }) },
     files: { dir, sockets: record.sockets },
     monitor,
     consoleLog: new ConsoleLog(join(dir, fileNames.console), 'end'),
-    qemu: { pid: record.pid, exited: exitOf(record.pid, closed), release: () => {} },
+    qemu: {
+      pid: record.pid,
+      exited: exitOf(record.pid, closed, join(dir, fileNames.output)),
+      release: () => {},
+    },
     timeouts: options.timeouts,
   });
 }
@@ -50,8 +54,8 @@ function connectTo(path: string, name: string): Promise<Socket> {
 }
 
 /** A process that is not our child sends no event when it ends, but its monitor closes a moment before. */
-async function exitOf(pid: number, closed: Promise<void>): Promise<QemuExit> {
+async function exitOf(pid: number, closed: Promise<void>, log: string): Promise<QemuExit> {
   await closed;
   for (let tries = 0; tries < 200 && existsSync(`/proc/${pid}`); tries += 1) await delay(5);
-  return { code: null, signal: null, lines: [] };
+  return { code: null, signal: null, lines: await lastLines(log).catch(() => []) };
 }

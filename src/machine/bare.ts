@@ -15,11 +15,12 @@ import {
   spawnQemu,
   wasCrash,
 } from './process.js';
+import { beginsReport, environmentOf, REPORT_LINES } from './sanitizers.js';
 import type { QemuInstallation } from './spec.js';
 
 /** A machine without guest, disk and network: a chip set, a PCI bus, and the devices named here. */
 export interface BareSpec {
-  readonly qemu: Pick<QemuInstallation, 'binary' | 'dataDirs'>;
+  readonly qemu: Pick<QemuInstallation, 'binary' | 'dataDirs' | 'sanitized'>;
   /** `-device` arguments, in the order of their PCI slots. */
   readonly devices: readonly string[];
   /** Further arguments of QEMU, e.g. `-sandbox on`. */
@@ -50,7 +51,7 @@ export async function launchBare(spec: BareSpec, options: BareOptions): Promise<
   const signal = AbortSignal.any([options.signal]);
   setMaxListeners(0, signal); // each register access in flight listens
   const command = [...(spec.wrap ?? []), spec.qemu.binary, ...bareArguments(spec)];
-  const qemu = spawnQemu(command, new Tail(timeouts), 2);
+  const qemu = spawnQemu(command, new Tail(timeouts), 2, environmentOf(spec.qemu));
   const [registers, control] = qemu.channels;
   if (qemu.process.pid < 0 || registers === undefined || control === undefined) {
     throw notSpawned(command, await qemu.process.exited);
@@ -131,12 +132,13 @@ export function bareArguments({ qemu, devices, extra = [] }: BareSpec): string[]
 const KEPT_LINES = 20;
 const KEPT_COLUMNS = 400;
 
-/** The last lines that QEMU printed, however much that was. */
+/** The last lines that QEMU printed, however much that was; from the first report of a sanitizer on, the first ones. */
 class Tail implements OutputSink {
   readonly stdio = 'pipe';
   readonly #timeouts: Timeouts;
   readonly #streams: Readable[] = [];
   readonly #lines: string[] = [];
+  #reporting = false;
 
   constructor(timeouts: Timeouts) {
     this.#timeouts = timeouts;
@@ -144,14 +146,21 @@ class Tail implements OutputSink {
 
   follow = (stream: Readable): void => {
     this.#streams.push(stream);
-    const splitter = new LineSplitter((line) => {
-      this.#lines.push(line.slice(0, KEPT_COLUMNS));
-      if (this.#lines.length > KEPT_LINES) this.#lines.shift();
-    });
+    const splitter = new LineSplitter((line) => this.#keep(line.slice(0, KEPT_COLUMNS)));
     stream.on('data', (chunk: Buffer) => splitter.push(chunk));
     stream.on('end', () => splitter.end());
     stream.on('error', () => {}); // what was read until then is kept
   };
+
+  #keep(line: string): void {
+    if (!this.#reporting && beginsReport(line)) {
+      this.#reporting = true;
+      this.#lines.length = 0;
+    }
+    if (this.#reporting && this.#lines.length >= REPORT_LINES) return;
+    this.#lines.push(line);
+    if (!this.#reporting && this.#lines.length > KEPT_LINES) this.#lines.shift();
+  }
 
   /** A process that QEMU left behind may hold the pipes open: they are not waited for any longer than a moment. */
   lines = async (): Promise<readonly string[]> => {

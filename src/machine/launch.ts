@@ -10,6 +10,7 @@ import { fileNames, MONITOR_FD, qemuArguments } from './arguments.js';
 import { ConsoleLog } from './console-log.js';
 import { Machine, type QemuExit } from './machine.js';
 import { missingDevice, type SpawnedQemu, spawnQemu } from './process.js';
+import { environmentOf, findReport, sanitizerError } from './sanitizers.js';
 import type { MachineFiles, MachineSpec } from './spec.js';
 
 export interface LaunchOptions {
@@ -62,8 +63,9 @@ async function prepareFolder(files: MachineFiles): Promise<void> {
 
 /** A script that shows, and on a descriptor-less monitor runs, exactly what we ran. */
 function commandLine({ sealed, qemu }: MachineSpec, args: readonly string[]): string {
+  const options = Object.entries(environmentOf(qemu));
   const jail = sealed === undefined ? [] : ['# it ran confined; the jail is not part of this script'];
-  const command = [qemu.binary, ...args].map(quote).join(' ');
+  const command = [...options.map((pair) => pair.join('=')), ...[qemu.binary, ...args].map(quote)].join(' ');
   return ['#!/bin/sh', `# descriptor ${MONITOR_FD} is the launcher's monitor`, ...jail, command, ''].join(
     '\n',
   );
@@ -79,15 +81,15 @@ async function spawnMachine(
   const output = await open(log, 'w');
   const sink = { stdio: output.fd, lines: () => lastLines(log) };
   const { wrap = [], relays = 0 } = spec.sealed ?? {};
-  const qemu = spawnQemu([...wrap, spec.qemu.binary, ...args], sink, 1 + relays);
+  const qemu = spawnQemu([...wrap, spec.qemu.binary, ...args], sink, 1 + relays, environmentOf(spec.qemu));
   await output.close();
   return qemu;
 }
 
-const LAST_BYTES = 16 * 1024;
+const LAST_BYTES = 64 * 1024;
 
-/** A device gone wild may have printed more than fits into memory. */
-async function lastLines(log: string): Promise<string[]> {
+/** What QEMU last printed: the report of a sanitizer or 20 lines. A device gone wild may have printed more than fits into memory. */
+export async function lastLines(log: string): Promise<readonly string[]> {
   await using file = await open(log, 'r');
   const { size } = await file.stat();
   const { buffer, bytesRead } = await file.read(
@@ -96,11 +98,14 @@ async function lastLines(log: string): Promise<string[]> {
     LAST_BYTES,
     Math.max(0, size - LAST_BYTES),
   );
-  return buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n').slice(-20);
+  const lines = buffer.toString('utf8', 0, bytesRead).trimEnd().split('\n');
+  return findReport(lines)?.lines ?? lines.slice(-20);
 }
 
 function startFailure(spec: MachineSpec, exit: QemuExit, files: MachineFiles): LabError {
   const { lines } = exit;
+  const found = sanitizerError(exit, spec.owner, join(files.dir, fileNames.output));
+  if (found !== undefined) return found;
   const network = networkFailure(spec, lines);
   if (network !== undefined) return network;
   const missing = missingDevice(exit, 'user');

@@ -6,9 +6,9 @@ import type { Monitor } from '../monitor/monitor.js';
 import { parseUsernet } from '../monitor/parse.js';
 import type { Timeouts } from '../timeouts.js';
 import type { ConsoleLog } from './console-log.js';
-import type { MachineFiles, MachineSpec } from './spec.js';
+import type { DeviceOwner, MachineFiles, MachineSpec } from './spec.js';
 
-/** How QEMU ended; `lines` are the last of its own output. */
+/** How QEMU ended; `lines` are the last of its own output, or the report of a sanitizer. */
 export interface QemuExit {
   readonly code: number | null;
   readonly signal: string | null;
@@ -25,7 +25,7 @@ export interface QemuProcess {
 }
 
 export interface MachineParts {
-  readonly spec: Pick<MachineSpec, 'name'>;
+  readonly spec: Pick<MachineSpec, 'name' | 'owner'>;
   readonly files: MachineFiles;
   readonly monitor: Monitor;
   readonly consoleLog: ConsoleLog;
@@ -42,6 +42,8 @@ export interface MachineParts {
  */
 export class Machine implements AsyncDisposable {
   readonly name: string;
+  /** Who is charged with what a sanitizer finds in the lab's devices. */
+  readonly owner: DeviceOwner | undefined;
   readonly files: MachineFiles;
   readonly monitor: Monitor;
   readonly consoleLog: ConsoleLog;
@@ -54,6 +56,7 @@ export class Machine implements AsyncDisposable {
   constructor(parts: MachineParts) {
     this.#parts = parts;
     this.name = parts.spec.name;
+    this.owner = parts.spec.owner;
     this.files = parts.files;
     this.monitor = parts.monitor;
     this.consoleLog = parts.consoleLog;

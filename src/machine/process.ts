@@ -6,6 +6,7 @@ import { LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from '../host/leash.js';
 import { killGroup } from '../host/run.js';
 import type { QemuExit, QemuProcess } from './machine.js';
+import { describeReport, findReport } from './sanitizers.js';
 
 /** Where QEMU's own output goes, and how its last lines are had once it has ended. */
 export interface OutputSink {
@@ -32,12 +33,20 @@ export interface SpawnedQemu {
 /**
  * Starts QEMU in a process group of its own and on the leash: until it is released it dies with this process.
  *
+ * @param command QEMU and its arguments, after those of a wrapper.
  * @param channels number of descriptors, from 3 on, that are connected to us.
+ * @param environment variables beyond our own.
  */
-export function spawnQemu(command: readonly string[], output: OutputSink, channels: number): SpawnedQemu {
+export function spawnQemu(
+  command: readonly string[],
+  output: OutputSink,
+  channels: number,
+  environment: Readonly<Record<string, string>> = {},
+): SpawnedQemu {
   const [program = '', ...args] = command;
   const child = spawn(program, args, {
     detached: true,
+    env: { ...process.env, ...environment },
     stdio: ['ignore', output.stdio, output.stdio, ...Array<'pipe'>(channels).fill('pipe')],
   });
   for (const stream of [child.stdout, child.stderr]) if (stream !== null) output.follow?.(stream);
@@ -66,18 +75,20 @@ export function spawnQemu(command: readonly string[], output: OutputSink, channe
 }
 
 /**
- * How QEMU ended, as the end of a sentence: `was killed by SIGSEGV`, `exited with code 1`. A wrapper such as
- * bubblewrap reports the death by signal n of what it wraps as exit code 128 + n.
+ * How QEMU ended, as the end of a sentence: `was killed by SIGSEGV`, `exited with code 1`, `was ended by
+ * AddressSanitizer: …`. A wrapper such as bubblewrap reports the death by signal n of what it wraps as exit code 128 + n.
  */
-export function describeExit({ code, signal }: QemuExit): string {
+export function describeExit({ code, signal, lines }: QemuExit): string {
+  const report = findReport(lines);
+  if (report !== undefined) return `was ended by ${describeReport(report)}`;
   const killer = signal ?? signalOf(code);
   if (killer !== undefined) return `was killed by ${killer}`;
   return code === null ? 'could not be started' : `exited with code ${code}`;
 }
 
-/** Whether QEMU died by a signal, as after a bad memory access or a failed assertion. */
-export function wasCrash({ code, signal }: QemuExit): boolean {
-  return (signal ?? signalOf(code)) !== undefined;
+/** Whether QEMU died by a signal, as after a bad memory access or a failed assertion, or by a sanitizer. */
+export function wasCrash({ code, signal, lines }: QemuExit): boolean {
+  return (signal ?? signalOf(code)) !== undefined || findReport(lines) !== undefined;
 }
 
 function signalOf(code: number | null): string | undefined {

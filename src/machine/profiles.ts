@@ -15,6 +15,7 @@ const schema = z.strictObject({
   bios: z.string().optional(),
   kernelParameters: z.array(z.string()),
   kernelFragments: z.array(z.string()).default([]),
+  qemuSanitizers: z.boolean().default(false),
 });
 
 const folder = join(packageRoot, 'vm/profiles');

@@ -24,6 +24,8 @@ const schema = z.object({
   /** Present when the machine hangs on a tap device; `ours`: what we set up on the host is to be undone. */
   tap: z.object({ device: z.string(), ours: z.boolean() }).optional(),
   sockets: z.string(),
+  /** Who answers for the lab's devices, and the source files that they are made of. */
+  owner: z.object({ blame: z.enum(['submission', 'host', 'user']), files: z.array(z.string()) }).optional(),
   /** Digest of everything that a restart is needed for. */
   machineDigest: z.string(),
   /** Digest of what is deployed into the running guest. */

@@ -1,3 +1,4 @@
+import type { Blame } from '../errors.js';
 import type { Network } from './network.js';
 
 /** Where the root disk hangs and which NIC the guest has; the PCI addresses of added devices follow from it. */
@@ -18,6 +19,8 @@ export interface Profile extends Topology {
   readonly summary: string;
   /** Fragments of kernel configuration, files of `vm/kernel`, that change how the kernel is compiled: KASAN. */
   readonly kernelFragments: readonly string[];
+  /** Whether QEMU itself is compiled to find misuse of memory and undefined behaviour. */
+  readonly qemuSanitizers: boolean;
 }
 
 /** A host folder or file that QEMU needs at run time, resolved. */
@@ -26,6 +29,14 @@ export interface QemuInstallation {
   readonly version: string;
   /** `-L` arguments, first match wins. */
   readonly dataDirs: readonly string[];
+  /** Compiled with sanitizers, so that it ends with their report; see `sanitizers.ts`. */
+  readonly sanitized?: boolean;
+}
+
+/** Whoever answers for the devices of a machine, and the files that they are made of. */
+export interface DeviceOwner {
+  readonly blame: Blame;
+  readonly files: readonly string[];
 }
 
 export type Accelerator = 'kvm' | 'tcg';
@@ -46,6 +57,8 @@ export interface MachineSpec {
   readonly memoryMiB: number;
   /** The lab's own `-device` arguments, e.g. `my_rng`. */
   readonly devices: readonly string[];
+  /** Who is charged with what a sanitizer finds in them; nobody but the host when left out. */
+  readonly owner?: DeviceOwner;
   readonly net: Network;
   /** `fw_cfg` items: name below `opt/lab/` → host file. */
   readonly firmwareFiles: Readonly<Record<string, string>>;

@@ -29,7 +29,7 @@ async function sources(): Promise<PristineTrees> {
   const lab = await loadLab('my-rng');
   const options: PrepareOptions = {
     ...{ lab, variant: 'module', qemu: {}, linux: {}, refresh: false },
-    ...{ kernel: 'built', kernelConfig: 'lab', instrumentation: [], guest: 'auto' },
+    ...{ kernel: 'built', kernelConfig: 'lab', instrumentation: [], qemuSanitizers: false, guest: 'auto' },
     ...{ alpineMirrors: [], sourceMirrors: [], qemuPatches: [], linuxPatches: [] },
   };
   const tree = async (project: 'qemu' | 'linux') =>
