@@ -116,6 +116,36 @@ export function addReleaseOptions(command: Command): Command {
 /** What the commands have that neither build a kernel nor start a guest. */
 export const NO_GUEST = { kernelConfig: 'lab', guest: 'auto', alpineMirror: [] as string[] } as const;
 
+/** Options of a command that needs QEMU alone. */
+export interface QemuFlags extends Pick<TreeFlags, 'qemu' | 'qemuVersion' | 'sourceMirror' | 'refresh'> {
+  readonly profile: string;
+  readonly qemuPatch: string[];
+  readonly yes?: true | undefined;
+  readonly timing?: true | undefined;
+}
+
+/** Adds what decides which QEMU is used. */
+export function addQemuOptions(command: Command, profile: string): Command {
+  return command
+    .addOption(
+      new Option('--profile <profile>', "which QEMU is built: a machine profile's")
+        .choices(profileNames())
+        .default(profile),
+    )
+    .option('--qemu <path>', 'build QEMU from this tree or tarball')
+    .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')
+    .option('--source-mirror <url>', 'also look for release tarballs here (repeatable)', many, [] as string[])
+    .option('--refresh', 'ask upstream and mirrors again even if they did not answer lately')
+    .option(
+      '--qemu-patch <file>',
+      "apply this to QEMU instead of the lab's device (repeatable)",
+      many,
+      [] as string[],
+    )
+    .option('-y, --yes', 'install missing host packages without asking')
+    .option('--timing', 'print how long each step took') as unknown as Command;
+}
+
 /** Adds what decides which machine runs. */
 export function addMachineOptions(command: Command): Command {
   return command
@@ -194,6 +224,13 @@ function networkOf({ net, tapDevice, port }: UpFlags): Network {
   return tapDevice === undefined
     ? { kind: 'tap', device: OUR_TAP, ours: true }
     : { kind: 'tap', device: tapDevice, ours: false };
+}
+
+/** What the flags of a command that needs QEMU alone mean for a lab. */
+export function qemuOptions(lab: Lab, flags: QemuFlags): PrepareOptions {
+  const tree = treeOptions(lab, { ...flags, ...NO_GUEST });
+  const { qemuSanitizers } = loadProfile(flags.profile);
+  return { ...tree, qemuSanitizers, qemuPatches: flags.qemuPatch };
 }
 
 /** What the flags mean for source trees and the guest of a lab. */

@@ -7,6 +7,7 @@ import { addCp } from './commands/cp.js';
 import { addDoctor } from './commands/doctor.js';
 import { addDown } from './commands/down.js';
 import { addExec } from './commands/exec.js';
+import { addFuzz } from './commands/fuzz.js';
 import { addGrade } from './commands/grade.js';
 import { addLogs } from './commands/logs.js';
 import { addPatch } from './commands/patch.js';
@@ -42,6 +43,7 @@ export function makeProgram(signal: AbortSignal): Command {
     addReplay,
     addBench,
     addSelftest,
+    addFuzz,
     addVblk,
     addDoctor,
     addSources,

@@ -1,6 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { contributedFiles } from '../build/contribution.js';
 import { buildInitrd, type Initrd } from '../build/initrd.js';
 import { runStep, type StepContext } from '../events.js';
 import type { Guest } from '../guest/guest.js';
@@ -22,7 +21,7 @@ import {
   removeRecord,
   writeRecord,
 } from '../machine/record.js';
-import type { Accelerator, DeviceOwner, MachineFiles, MachineSpec } from '../machine/spec.js';
+import type { Accelerator, MachineFiles, MachineSpec } from '../machine/spec.js';
 import type { Timeouts } from '../timeouts.js';
 import { rememberBootable } from './bootable.js';
 import { connectTo, loginOf, whenReady } from './connect.js';
@@ -39,12 +38,12 @@ import {
   requireNetwork,
 } from './network.js';
 import {
+  deviceOwner,
   type Prepared,
   type PrepareOptions,
   prepare,
   prepareSteps,
   prepareStepsFor,
-  qemuContributions,
   variantOf,
 } from './prepare.js';
 import { shutDown } from './take-down.js';
@@ -271,16 +270,10 @@ async function makeSpec(plan: Plan, files: MachineFiles, context: StepContext): 
     accelerator,
     memoryMiB: options.memoryMiB,
     devices: options.lab.devices,
-    owner: await ownerOf(options),
+    owner: await deviceOwner(options),
     net: options.net,
     firmwareFiles: { authorized_keys: authorized, host_key: host.path },
   };
-}
-
-/** Devices out of a patch are its author's, whose wish it is that they run here; the lab's own are ours. */
-async function ownerOf(options: UpOptions): Promise<DeviceOwner> {
-  const files = await contributedFiles(qemuContributions(options));
-  return { blame: options.qemuPatches.length > 0 ? 'user' : 'host', files };
 }
 
 async function recordOf(plan: Plan, machine: Machine, files: MachineFiles): Promise<MachineRecord> {

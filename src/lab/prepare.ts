@@ -1,4 +1,4 @@
-import type { Contribution } from '../build/contribution.js';
+import { type Contribution, contributedFiles } from '../build/contribution.js';
 import { distroLinux, fetchDistroLinux } from '../build/distro-linux.js';
 import type { Kernel } from '../build/kernel.js';
 import { buildLinux } from '../build/linux.js';
@@ -8,6 +8,7 @@ import { buildQemu, type QemuPrograms } from '../build/qemu.js';
 import { systemQemu } from '../build/system-qemu.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import { type GuestImage, resolveImage } from '../image/resolve.js';
+import type { DeviceOwner } from '../machine/spec.js';
 import { resolveSource } from '../sources/resolve.js';
 import type { ResolvedSource } from '../sources/source.js';
 import type { Timeouts } from '../timeouts.js';
@@ -118,6 +119,18 @@ export async function prepare(
     throw error;
   }
 }
+
+/** QEMU alone, as `prepare` makes it; its steps are `qemuSteps`. */
+export async function prepareQemu(
+  options: PrepareOptions,
+  context: StepContext,
+  timeouts: Timeouts,
+): Promise<QemuPrograms> {
+  return (await makeQemu(options, { context, timeouts })).made;
+}
+
+/** The steps of `prepareQemu`. */
+export const qemuSteps = { qemuSource: prepareSteps.qemuSource, qemu: prepareSteps.qemu } as const;
 
 interface Work {
   readonly qemu: Promise<Made<QemuPrograms>>;
@@ -262,8 +275,16 @@ function qemuRequest(source: ResolvedSource, options: PrepareOptions) {
   return { source, contributions: qemuContributions(options), sanitizers: options.qemuSanitizers };
 }
 
+/** Devices out of a patch are its author's, whose wish it is that they run here; the lab's own are ours. */
+export async function deviceOwner(
+  options: Pick<PrepareOptions, 'lab' | 'qemuPatches'>,
+): Promise<DeviceOwner> {
+  const files = await contributedFiles(qemuContributions(options));
+  return { blame: options.qemuPatches.length > 0 ? 'user' : 'host', files };
+}
+
 /** What is put into QEMU: the lab's device, or the patches that take its place. */
-export function qemuContributions({
+function qemuContributions({
   lab,
   qemuPatches,
 }: Pick<PrepareOptions, 'lab' | 'qemuPatches'>): readonly Contribution[] {

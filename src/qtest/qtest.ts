@@ -24,7 +24,7 @@ export interface IrqChange {
 
 interface Pending {
   readonly command: string;
-  readonly wait: Wait<string>;
+  readonly wait: Pick<Wait<string>, 'done' | 'resolve' | 'reject'>;
 }
 
 /** Bytes moved by one `read` or `write` line; larger transfers are cut. */
@@ -99,6 +99,39 @@ export class QTest implements AsyncDisposable {
     await Promise.all(writes);
   }
 
+  /**
+   * Sends whole commands, as one batch under one deadline, and waits for the last answer; what they answer is of no
+   * interest, only that they do. Nothing checks them.
+   *
+   * @returns how many were answered, and the error of the first that was not or was refused.
+   */
+  async batch(
+    commands: readonly string[],
+  ): Promise<{ readonly answered: number; readonly error?: LabError }> {
+    if (this.#closed !== undefined) return { answered: 0, error: this.#closed };
+    let answered = 0;
+    const all = this.#open(`a batch of ${commands.length} commands`);
+    const wait = {
+      get done() {
+        return all.done;
+      },
+      resolve: () => {
+        answered += 1;
+        if (answered === commands.length) all.resolve('');
+      },
+      reject: all.reject,
+    };
+    for (const command of commands) {
+      this.#pending.push({ command: short(command), wait });
+      this.#channel.send(command);
+    }
+    if (commands.length === 0) all.resolve('');
+    return await all.promise.then(
+      () => ({ answered }),
+      (error: LabError) => ({ answered, error }),
+    );
+  }
+
   /** Advances the virtual clock by `ns`, or to its next timer; gives the new time. Needs `-accel qtest`. */
   async clockStep(ns?: Word): Promise<bigint> {
     const count = ns === undefined ? '' : ` ${inRange(ns, 63)}`;
@@ -142,20 +175,20 @@ export class QTest implements AsyncDisposable {
   }
 
   #send(command: string): Promise<string> {
-    const { signal, timeouts, blame } = this.#options;
-    const shown = command.length > 80 ? `${command.slice(0, 80)}…` : command;
+    const shown = short(command);
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
-    if (signal?.aborted) return Promise.reject(interrupted(`qtest ${shown}`));
-    const timeout = timeouts.qtestCommand;
-    const wait = openWait<string>({
-      what: `qtest ${shown}`,
-      timeout,
-      signal,
-      onTimeout: () => timedOut(shown, timeout, blame),
-    });
+    if (this.#options.signal?.aborted) return Promise.reject(interrupted(`qtest ${shown}`));
+    const wait = this.#open(shown);
     this.#pending.push({ command: shown, wait });
     this.#channel.send(command);
     return wait.promise;
+  }
+
+  #open(shown: string): Wait<string> {
+    const { signal, timeouts, blame } = this.#options;
+    const timeout = timeouts.qtestCommand;
+    const onTimeout = () => timedOut(shown, timeout, blame);
+    return openWait<string>({ what: `qtest ${shown}`, timeout, signal, onTimeout });
   }
 
   #receive(line: string): void {
@@ -187,6 +220,10 @@ export class QTest implements AsyncDisposable {
     for (const { wait } of this.#pending.splice(0)) wait.reject(this.#closed);
     this.#listeners.clear();
   }
+}
+
+function short(command: string): string {
+  return command.length > 80 ? `${command.slice(0, 80)}…` : command;
 }
 
 function cut(address: Word, size: number): { at: bigint; from: number; length: number }[] {
