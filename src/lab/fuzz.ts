@@ -45,6 +45,8 @@ export interface FuzzReport {
   readonly operations: number;
   /** How many of each kind. */
   readonly kinds: Readonly<Record<string, number>>;
+  /** What the devices themselves counted, as far as they do. */
+  readonly counters: Readonly<Record<string, number>>;
   /** All that were tried, as for `-device`. */
   readonly devices: readonly string[];
   /** The first one ends it. */

@@ -103,7 +103,11 @@ async function conclude(
 
 function describeReport(report: FuzzReport, again: string): string[] {
   const { finding } = report;
-  if (finding === undefined) return [`Nothing found: ${counted(report)}`, `The same again: ${again}`];
+  if (finding === undefined) {
+    const counts = Object.entries(report.counters).map(([name, value]) => `${name} ${value}`);
+    const said = counts.length === 0 ? [] : [`The devices counted: ${counts.join(', ')}`];
+    return [`Nothing found: ${counted(report)}`, ...said, `The same again: ${again}`];
+  }
   const { fact, evidence, operations, repeats, devices } = finding;
   const indented = (lines: readonly string[]) => lines.map((line) => `  ${line}`);
   return [

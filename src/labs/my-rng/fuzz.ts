@@ -25,6 +25,7 @@ export async function fuzz(request: FuzzRequest): Promise<FuzzReport> {
   const started = performance.now();
   const stages = await stagesOf(request);
   const kinds: Record<string, number> = {};
+  const counters: Record<string, number> = {};
   const tried = new Set<string>();
   let sessions = 0;
   let done = 0;
@@ -37,6 +38,9 @@ export async function fuzz(request: FuzzRequest): Promise<FuzzReport> {
     for (const device of stage.devices) tried.add(device);
     finding = await session(seed, random, stage, request, {
       over: () => spent() >= request.time,
+      onCounted: (name, value) => {
+        counters[name] = (counters[name] ?? 0) + value;
+      },
       onPlayed: ({ kind }) => {
         kinds[kind] = (kinds[kind] ?? 0) + 1;
         done += 1;
@@ -46,13 +50,14 @@ export async function fuzz(request: FuzzRequest): Promise<FuzzReport> {
     sessions += 1;
   }
   const { seed } = request;
-  const report = { seed, time: spent(), sessions, operations: done, kinds, devices: [...tried] };
+  const report = { seed, time: spent(), sessions, operations: done, kinds, counters, devices: [...tried] };
   return finding === undefined ? report : { ...report, finding };
 }
 
 interface Watch {
   readonly over: () => boolean;
   readonly onPlayed: (operation: Operation) => void;
+  readonly onCounted: (name: string, value: number) => void;
 }
 
 async function session(
@@ -60,7 +65,7 @@ async function session(
   random: Random,
   stage: Stage,
   request: FuzzRequest,
-  { over, onPlayed }: Watch,
+  { over, onPlayed, onCounted }: Watch,
 ): Promise<Finding | undefined> {
   const played: Operation[] = [];
   await using player = await Player.start(stage);
@@ -72,7 +77,9 @@ async function session(
       onPlayed(operation);
     },
   );
-  return death === undefined ? undefined : await findingOf(seed, stage, request, death, played);
+  if (death !== undefined) return await findingOf(seed, stage, request, death, played);
+  for (const [name, value] of Object.entries(await player.counters())) onCounted(name, value);
+  return undefined;
 }
 
 function targetsOf({ devices }: Stage): [Target, ...Target[]] {

@@ -13,7 +13,6 @@ export const PLACES = {
   bios: 0xf0000n,
   nothing: 0xd0000000n,
   ioapic: 0xfec00000n,
-  hpet: 0xfed00000n,
   apic: 0xfee00000n,
   rom: 0xfffff000n,
 } as const;
