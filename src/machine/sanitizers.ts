@@ -45,7 +45,7 @@ export const REPORT_LINES = 60;
 export function findReport(output: readonly string[]): SanitizerReport | undefined {
   const from = output.findIndex(beginsReport);
   if (from < 0) return undefined;
-  const lines = output.slice(from, from + REPORT_LINES);
+  const lines = untilEnd(output.slice(from, from + REPORT_LINES));
   const frames = lines.map((line) => FRAME.exec(line)).filter((frame) => frame !== null);
   const own = frames.filter(([, , file = '']) => isSource(file));
   const [, undefinedAt = '', line = '', undefinedWhat = ''] = UNDEFINED.exec(lines[0] ?? '') ?? [];
@@ -62,15 +62,22 @@ export function findReport(output: readonly string[]): SanitizerReport | undefin
   };
 }
 
+/** What follows the summary, or of undefined behaviour the stack, helps nobody who does not know the sanitizer's inside. */
+function untilEnd(lines: readonly string[]): readonly string[] {
+  const isAddress = ADDRESS.test(lines[0] ?? '');
+  const end = lines.findIndex((line) => (isAddress ? line.startsWith('SUMMARY: ') : line.trim() === ''));
+  return end < 0 ? lines : lines.slice(0, isAddress ? end + 1 : end);
+}
+
 /** `AddressSanitizer: heap-use-after-free` of a line that goes on with addresses. */
 function brief(line: string): string {
   const text = ADDRESS.exec(line)?.[1] ?? line;
   return text.replace(/(?: on (?:unknown )?address| 0x[0-9a-f]| \(0x).*/, '');
 }
 
-/** Files that QEMU was compiled from have relative names; those of libraries are absolute or a library's. */
+/** Work trees keep the source in `src` beside the build; other relative names are those of libraries. */
 function isSource(file: string): boolean {
-  return /^(?:\.\.\/|[\w-]+\/).*\.[ch](?:\.inc)?$/.test(file);
+  return /^(?:\.\.\/src\/|\/(?!usr\/|build\/)).*\.[ch](?:\.inc)?$/.test(file);
 }
 
 function place(file: string, line: string): string {
@@ -79,7 +86,7 @@ function place(file: string, line: string): string {
 
 /** `hw/misc/my-rng.c` for the name as the compiler knows it, `../src/hw/misc/my-rng.c`. */
 function inTree(file: string): string {
-  return file.replace(/^(?:\.\.\/)+(?:src\/)?/, '');
+  return file.replace(/^\.\.\/src\//, '');
 }
 
 /** One sentence: what was found where. */

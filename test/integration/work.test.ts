@@ -52,8 +52,7 @@ beforeEach(async () => {
 function options(qemu: SourceChoice, linux: SourceChoice): PrepareOptions {
   return {
     ...{ lab, variant: 'module', qemu, linux, refresh: false, kernel: 'built', kernelConfig: 'lab' },
-    ...{ instrumentation: [],
-    qemuSanitizers: false, guest: 'auto', alpineMirrors: [], sourceMirrors: [] },
+    ...{ instrumentation: [], qemuSanitizers: false, guest: 'auto', alpineMirrors: [], sourceMirrors: [] },
     ...{ qemuPatches: [], linuxPatches: [] },
   };
 }

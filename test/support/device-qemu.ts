@@ -21,11 +21,15 @@ export interface BuiltTree {
   readonly dataDirs: readonly string[];
 }
 
-export async function findBuiltTree(): Promise<BuiltTree | undefined> {
+/** @param sanitized one that was compiled with sanitizers, or one that was not. */
+export async function findBuiltTree(sanitized = false): Promise<BuiltTree | undefined> {
   const shares = await children(join(cache, 'artifacts/qemu'), 'share/bios-256k.bin');
   const builds = await children(join(cache, 'work'), `build/${PROGRAM}`, `build/${OBJECT}`);
   const [share] = shares;
-  const [build] = builds;
+  const options = await Promise.all(
+    builds.map((dir) => readFile(join(dir, 'build/config.status'), 'utf8').catch(() => '')),
+  );
+  const build = builds.find((_, i) => /--enable-(asan|sanitizers)/.test(options[i] ?? '') === sanitized);
   if (share === undefined || build === undefined) return undefined;
   return { build: join(build, 'build'), dataDirs: [join(share, 'share')] };
 }
@@ -33,11 +37,14 @@ export async function findBuiltTree(): Promise<BuiltTree | undefined> {
 /**
  * Links one QEMU that has, besides `my_rng` as it stands in the repository, a device `my_rng_<name>` for each variant
  * of its source. Nothing is written to the work tree.
+ *
+ * @param shared other texts of sources that all of them have in common: `my-rng-ring`.
  */
 export async function linkVariants(
   tree: BuiltTree,
   variants: ReadonlyMap<string, string>,
   to: string,
+  shared: ReadonlyMap<string, string> = new Map(),
 ): Promise<string> {
   const { compile, link } = await buildCommands(tree);
   await makeTraceHeader(tree, to);
@@ -49,7 +56,12 @@ export async function linkVariants(
     return { source, warnings: name === 'reference' ? '-Werror' : '-w' };
   });
   for (const name of SHARED) {
-    jobs.push(async () => ({ source: join(DEVICE_FOLDER, `${name}.c`), warnings: '-Werror' }));
+    jobs.push(async () => {
+      const other = shared.get(name);
+      if (other === undefined) return { source: join(DEVICE_FOLDER, `${name}.c`), warnings: '-Werror' };
+      await writeFile(join(to, `${name}.c`), other);
+      return { source: join(to, `${name}.c`), warnings: '-w' };
+    });
   }
   const objects: string[] = [];
   const worker = async () => {

@@ -1,5 +1,5 @@
 /** Changes to the reference device, each a pair of what stands there and what stands there instead. */
-type Edit = readonly [from: string, to: string];
+export type Edit = readonly [from: string, to: string];
 
 export interface DeviceVariant {
   readonly edits: readonly Edit[];
@@ -15,8 +15,8 @@ const READ_BODY = `{\n    ${IS_RNG}`;
 const REALIZE = '    memory_region_init_io(';
 
 /** Code put before the read function looks at anything. */
-const onRead = (code: string): Edit => [READ_BODY, `{\n    ${code}\n    ${IS_RNG}`];
-const onSeed = (code: string): Edit => [DO_SEED, `        ${code}`];
+export const onRead = (code: string): Edit => [READ_BODY, `{\n    ${code}\n    ${IS_RNG}`];
+export const onSeed = (code: string): Edit => [DO_SEED, `        ${code}`];
 const onNext = (code: string): Edit => [NEXT, `        ${code}`];
 
 /** Another generator in the place of the default one, with 64 bits of state in the first two `words`. */

@@ -13,7 +13,7 @@ export async function shrink(
   reproduces: (operations: readonly Operation[]) => Promise<boolean>,
   enough: () => boolean,
 ): Promise<readonly Operation[] | undefined> {
-  const end = await shortestEnd(operations, always, reproduces);
+  const end = await shortestEnd(operations, always, reproduces, enough);
   return end === undefined ? undefined : await fewest(end, reproduces, enough);
 }
 
@@ -21,8 +21,9 @@ async function shortestEnd(
   operations: readonly Operation[],
   always: readonly Operation[],
   reproduces: (operations: readonly Operation[]) => Promise<boolean>,
+  enough: () => boolean,
 ): Promise<readonly Operation[] | undefined> {
-  for (let length = 16; length < operations.length; length *= 4) {
+  for (let length = 16; length < operations.length && !enough(); length *= 4) {
     const candidate = [...always, ...operations.slice(-length)];
     if (await reproduces(candidate)) return candidate;
   }

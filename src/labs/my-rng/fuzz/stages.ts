@@ -8,7 +8,7 @@ const KEY = '00112233445566778899aabbccddeeff';
 const ALGORITHMS = ['xorshift64star', 'pcg32', 'mt19937'];
 
 /** A device may keep QEMU from answering for longer than it does in a check: much is asked of it at once. */
-const PATIENCE = 5;
+const PATIENCE = 3;
 
 /**
  * What the sessions of a fuzz are played on: the devices that were asked for, or what is worth it of those that this
