@@ -1,7 +1,5 @@
-import { LabError } from '../errors.js';
 import type { Monitor } from '../monitor/monitor.js';
-import { flattenPci } from '../monitor/parse.js';
-import type { Timeouts } from '../timeouts.js';
+import { type HotPlugOptions, unplugDevice } from './hot-plug.js';
 
 /** A disk of a running machine whose data comes from an NBD server. */
 export interface HotDisk {
@@ -14,18 +12,13 @@ export interface HotDisk {
   readonly readOnly: boolean;
 }
 
-export interface HotDiskOptions {
-  readonly timeouts: Timeouts;
-  readonly signal: AbortSignal;
-}
-
 /**
  * Adds a virtio disk to a running machine. A guest whose kernel knows ACPI hot plug sees it at once, others when they
  * look at the PCI bus again.
  *
  * @throws LabError `monitor/command` when QEMU refuses; nothing is left behind then.
  */
-export async function plugDisk(monitor: Monitor, disk: HotDisk, options: HotDiskOptions): Promise<void> {
+export async function plugDisk(monitor: Monitor, disk: HotDisk, options: HotPlugOptions): Promise<void> {
   const { signal } = options;
   const { id, socket: path, readOnly } = disk;
   const node = {
@@ -42,44 +35,11 @@ export async function plugDisk(monitor: Monitor, disk: HotDisk, options: HotDisk
 }
 
 /**
- * Takes the disk away and closes its connection. The guest has let go of it before: what it is told by ACPI may find
- * nobody who listens, so its answer to that is given here.
+ * Takes the disk away and closes its connection. The guest has let go of it before.
  *
- * @throws LabError `machine/no-disk`, `monitor/timeout`.
+ * @throws LabError `machine/not-plugged`, `monitor/timeout`.
  */
-export async function unplugDisk(monitor: Monitor, id: string, options: HotDiskOptions): Promise<void> {
-  const { signal, timeouts } = options;
-  const slot = await slotOf(monitor, id);
-  const gone = monitor.nextEvent(({ event, data }) => event === 'DEVICE_DELETED' && data?.device === id, {
-    timeout: timeouts.qmpCommand,
-    signal,
-  });
-  gone.catch(() => {}); // awaited below, unless QEMU refuses
-  await monitor.execute('device_del', { id }, { signal });
-  await eject(monitor, slot);
-  await gone;
-  await monitor.execute('blockdev-del', { 'node-name': id }, { signal });
-}
-
-async function slotOf(monitor: Monitor, id: string): Promise<number> {
-  const device = flattenPci(await monitor.execute('query-pci')).find((each) => each.id === id);
-  if (device !== undefined) return device.slot;
-  throw new LabError({
-    code: 'machine/no-disk',
-    blame: 'host',
-    fact: `the machine has no disk ${id}`,
-    next: 'look at what it has: `info pci` in the monitor',
-  });
-}
-
-/** Registers of PIIX4's PCI hot plug (QEMU docs/specs/acpi_pci_hotplug.rst): bus selector, and bits of slots to eject. */
-const BUS = 0xae10;
-const EJECT = 0xae08;
-
-async function eject(monitor: Monitor, slot: number): Promise<void> {
-  for (const [port, value] of [
-    [BUS, 0],
-    [EJECT, 2 ** slot],
-  ])
-    await monitor.execute('human-monitor-command', { 'command-line': `o/w ${port} ${value}` });
+export async function unplugDisk(monitor: Monitor, id: string, options: HotPlugOptions): Promise<void> {
+  await unplugDevice(monitor, id, options);
+  await monitor.execute('blockdev-del', { 'node-name': id }, { signal: options.signal });
 }

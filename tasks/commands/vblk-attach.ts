@@ -1,5 +1,5 @@
 import type { Guest } from '../../src/guest/guest.js';
-import type { HotDiskOptions } from '../../src/machine/hot-disk.js';
+import type { HotPlugOptions } from '../../src/machine/hot-plug.js';
 import type { MachineRecord } from '../../src/machine/record.js';
 import type { AnyBlockDevice } from '../../src/nbd/device.js';
 import type { VblkServer } from '../../src/nbd/vblk.js';
@@ -19,7 +19,7 @@ interface Attached {
 }
 
 /** What a way of attaching works with. Nothing of it is aborted by Ctrl-C, which has to detach first. */
-interface Attaching extends HotDiskOptions {
+interface Attaching extends HotPlugOptions {
   readonly record: MachineRecord;
   readonly guest: Guest;
   readonly device: AnyBlockDevice;

@@ -21,8 +21,8 @@
 /* Bytes from registers in one go: others wait meanwhile, also those who kill. */
 #define MY_RNG_MAX_REGISTERS	1024
 
-/* A transfer takes well under a millisecond, on a busy host some more. */
-#define MY_RNG_PATIENCE		(5 * HZ)
+/* Seconds: a transfer takes well under one of their thousands, if all is well. */
+#define MY_RNG_PATIENCE		5
 
 /**
  * my_rng_has_path - tell whether the device can give numbers in this way
@@ -101,6 +101,22 @@ void my_rng_ring_stop(struct my_rng *rng)
 	readl(rng->regs + MY_RNG_REG_CONTROL);
 }
 
+/*
+ * Who reads may be the first to notice that the device was pulled out, as the
+ * bus answers for it. @rng->lock is held.
+ */
+static bool my_rng_is_lost(struct my_rng *rng)
+{
+	if (READ_ONCE(rng->gone))
+		return true;
+	if (pci_device_is_present(rng->pdev))
+		return false;
+	dev_warn(&rng->dev, "the device was pulled out\n");
+	WRITE_ONCE(rng->gone, true);
+	wake_up_all(&rng->events);
+	return true;
+}
+
 static u32 my_rng_status(const struct my_rng_descriptor *descriptor)
 {
 	return le32_to_cpu(READ_ONCE(descriptor->status));
@@ -117,7 +133,7 @@ static bool my_rng_ended(const struct my_rng *rng,
 static int my_rng_reason(struct my_rng *rng,
 			 const struct my_rng_descriptor *descriptor, long left)
 {
-	if (READ_ONCE(rng->gone) || !pci_device_is_present(rng->pdev))
+	if (my_rng_is_lost(rng))
 		return -ENODEV;
 	if (left < 0)
 		return left;
@@ -126,6 +142,23 @@ static int my_rng_reason(struct my_rng *rng,
 			    left ? "error" : "no interrupt",
 			    my_rng_status(descriptor));
 	return -EIO;
+}
+
+/* Looks from time to time whether the device is still there to be waited for. */
+static long my_rng_wait(struct my_rng *rng,
+			const struct my_rng_descriptor *descriptor)
+{
+	long left = 0;
+	int i;
+
+	for (i = 0; i < MY_RNG_PATIENCE && !left; i++) {
+		left = wait_event_killable_timeout(rng->events,
+						   my_rng_ended(rng, descriptor),
+						   HZ);
+		if (!left && my_rng_is_lost(rng))
+			break;
+	}
+	return left;
 }
 
 /*
@@ -146,9 +179,7 @@ static int my_rng_transfer(struct my_rng *rng, dma_addr_t address, u32 length)
 	/* This also makes the device see the descriptor. */
 	writel(++rng->tail, rng->regs + MY_RNG_REG_RING_TAIL);
 
-	left = wait_event_killable_timeout(rng->events,
-					   my_rng_ended(rng, descriptor),
-					   MY_RNG_PATIENCE);
+	left = my_rng_wait(rng, descriptor);
 	if (my_rng_status(descriptor) == MY_RNG_STATUS_DONE) {
 		/* What the device wrote before the status is read after it. */
 		dma_rmb();
@@ -195,9 +226,8 @@ static ssize_t my_rng_draw_locked(struct my_rng *rng, unsigned int path,
 	got = path == MY_RNG_PATH_WIDE ? my_rng_draw_wide(rng, to, wanted) :
 					 my_rng_draw_narrow(rng, to, wanted);
 
-	/* The bus answers for a device that was pulled out. */
-	if (to[got / sizeof(*to) - 1] == cpu_to_le32(~0) &&
-	    !pci_device_is_present(rng->pdev))
+	/* What the bus answers may also be a number. */
+	if (to[got / sizeof(*to) - 1] == cpu_to_le32(~0) && my_rng_is_lost(rng))
 		return -ENODEV;
 	return got;
 }

@@ -216,13 +216,35 @@ static void my_rng_put(void *data)
 	put_device(&rng->dev);
 }
 
+static bool my_rng_is_before(struct pci_dev *a, struct pci_dev *b)
+{
+	const int domain = pci_domain_nr(a->bus) - pci_domain_nr(b->bus);
+
+	return domain ? domain < 0 : pci_dev_id(a) < pci_dev_id(b);
+}
+
+/*
+ * Nodes have the order of the devices' addresses, though the kernel has that of
+ * their coming: who plugs a device out and in again finds it under its name.
+ */
+static int my_rng_get_minor(struct pci_dev *pdev)
+{
+	struct pci_dev *other = NULL;
+	unsigned int before = 0;
+
+	while ((other = pci_get_device(MY_RNG_VENDOR_ID, MY_RNG_DEVICE_ID, other)))
+		before += my_rng_is_before(other, pdev);
+	return ida_alloc_range(&my_rng_minors, before, MY_RNG_MAX_DEVICES - 1,
+			       GFP_KERNEL);
+}
+
 static struct my_rng *my_rng_create(struct pci_dev *pdev)
 {
 	struct my_rng *rng;
 	int minor;
 	int ret;
 
-	minor = ida_alloc_max(&my_rng_minors, MY_RNG_MAX_DEVICES - 1, GFP_KERNEL);
+	minor = my_rng_get_minor(pdev);
 	if (minor < 0)
 		return ERR_PTR(minor);
 	rng = kzalloc(sizeof(*rng), GFP_KERNEL);

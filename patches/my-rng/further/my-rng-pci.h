@@ -71,11 +71,11 @@ struct my_rng_descriptor {
  * @cdev: leads from the node to the functions of an open file
  * @hwrng: the device as one of the kernel's sources
  * @pdev: the PCI device, valid as long as this structure is
- * @regs: the registers, valid until @gone
+ * @regs: the registers, not to be used once @gone is set
  * @features: what the device can do beyond the basic one
  * @events: waits for a transfer to end, or the device to go
  * @lock: held while the device is used; guards the members below
- * @gone: the driver has let go of the device; set with @lock held last of all
+ * @gone: the driver lets go of the device, or it was pulled out
  * @ring_error: the device did not like the ring and has stopped
  * @epoch: how often it was seeded
  * @tail: how many descriptors were offered since the ring was started

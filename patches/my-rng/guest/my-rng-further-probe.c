@@ -231,7 +231,8 @@ static void ignore(int number)
 /* The read that a signal cuts short, and 1 KiB after it: one sequence. */
 static int run_signal(char **args)
 {
-	const struct itimerval soon = { .it_value.tv_usec = 50000 };
+	const struct itimerval often = { { 0, 5000 }, { 0, 5000 } };
+	const struct itimerval never = { };
 	const struct sigaction action = { .sa_handler = ignore };
 	int fd = open_node(args[0], atoi(args[1]));
 	unsigned char *memory = map(MAX_BYTES);
@@ -240,8 +241,9 @@ static int run_signal(char **args)
 	if (fd < 0 || !memory || sigaction(SIGALRM, &action, NULL))
 		return report_blocked("open");
 	report("seed", seed(fd, args[2]));
-	setitimer(ITIMER_REAL, &soon, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
 	got = read(fd, memory, MAX_BYTES - PAGE);
+	setitimer(ITIMER_REAL, &never, NULL);
 	report("cut", got);
 	if (got < 0)
 		return EXIT_OBSERVED;

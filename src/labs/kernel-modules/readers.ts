@@ -1,9 +1,9 @@
 import { quoteForShell } from '../../guest/command.js';
 import { type CheckContext, CheckFailure } from '../../lab/check.js';
+import { LiveProgram } from '../../lab/live-program.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
 import { explain, type Form, formOf } from './code-forms.js';
 import { bytesOf, eventsOf, type KeyboardEvent, parseKeyboardEvent, type Window } from './keyboard-events.js';
-import { LiveProgram } from './live-program.js';
 import { codesOf, type Stroke } from './scan-codes.js';
 
 /** Milliseconds from a key on the host to its code at a reader, at most; it takes a few. */

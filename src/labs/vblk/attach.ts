@@ -2,7 +2,8 @@ import { LabError } from '../../errors.js';
 import { quoteForShell } from '../../guest/command.js';
 import type { Guest } from '../../guest/guest.js';
 import type { GuestProcess } from '../../guest/process.js';
-import { type HotDisk, type HotDiskOptions, plugDisk, unplugDisk } from '../../machine/hot-disk.js';
+import { type HotDisk, plugDisk, unplugDisk } from '../../machine/hot-disk.js';
+import type { HotPlugOptions } from '../../machine/hot-plug.js';
 import type { Machine } from '../../machine/machine.js';
 
 /** What hands a connection to the kernel: the distribution's program, or the lab's own. */
@@ -136,7 +137,7 @@ export interface Live {
 export async function attachDisk(
   { machine, guest }: Live,
   disk: HotDisk,
-  options: HotDiskOptions,
+  options: HotPlugOptions,
 ): Promise<string> {
   await plugDisk(machine.monitor, disk, options);
   const { stdout } = await guest.exec(lookFor(disk.id), { signal: options.signal, check: true });
@@ -160,7 +161,7 @@ exit 1`;
 export async function detachDisk(
   { machine, guest }: Live,
   { id, node }: { readonly id: string; readonly node: string },
-  options: HotDiskOptions,
+  options: HotPlugOptions,
 ): Promise<void> {
   const block = `/sys/block/${node.slice('/dev/'.length)}`;
   const remove = `device=$(readlink -f ${block}/device); echo 1 >\${device%/*}/remove`;

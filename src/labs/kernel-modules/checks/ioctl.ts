@@ -1,8 +1,8 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { LiveProgram } from '../../../lab/live-program.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { type GuestModule, withModule } from '../guest-module.js';
 import { type Observed, parseEvents, runIoctlProbe, type Tried } from '../ioctl-probe.js';
-import { LiveProgram } from '../live-program.js';
 
 const ENTRY = '/proc/ioctl_test';
 const LINE = 'ioctl: call to IOCTL_TEST';

@@ -1,10 +1,10 @@
 import { quoteForShell } from '../../../guest/command.js';
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { LiveProgram } from '../../../lab/live-program.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { Choice } from '../choice.js';
 import { withModule } from '../guest-module.js';
 import { type LoadedKeyboard, withKeyboard } from '../keyboard-module.js';
-import { LiveProgram } from '../live-program.js';
 import { Readers } from '../readers.js';
 import { plainKeys, rows, type Stroke, typed } from '../scan-codes.js';
 

@@ -19,7 +19,13 @@ export const MSI = device(1, 'rng-msi', 'libc', 'MSI');
 export const INTX = device(2, 'rng-intx', 'libc', 'INTx');
 
 /** In the order of their PCI addresses, which is that of their nodes. */
-export const FURTHER_DEVICES: readonly FurtherDevice[] = [MSI, INTX];
+export const FURTHER_DEVICES: readonly FurtherDevice[] = [
+  MSI,
+  INTX,
+  ...['xorshift64star', 'pcg32', 'mt19937'].map((algorithm, i) =>
+    device(3 + i, `rng-${algorithm}`, algorithm, 'MSI'),
+  ),
+];
 
 function device(
   index: number,

@@ -1,9 +1,9 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { noExactMemory } from '../../../lab/kmemleak.js';
+import { SHOW_MEMORY } from '../../../lab/memory.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { mustRun } from '../../../lab/run-logged.js';
 import { BYTES, expectLine, linesOfModule, moduleWords, NAME, NODE, withDevice } from '../device.js';
-import { SHOW_MEMORY } from '../memory.js';
 
 const REGISTERED = /^virtblkiosim: Device registered with major number of (\d+)$/;
 /** MiB that may be missing from, or come on top of, the 32 that are less free: page tables, slabs. */

@@ -1,18 +1,13 @@
 import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
 import { expectNoLeaks, noExactMemory, noKmemleak } from '../../../lab/kmemleak.js';
+import { expectMemoryBack } from '../../../lab/memory.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { mustRun } from '../../../lab/run-logged.js';
 import { expectLine, linesOfModule, moduleWords, NAME, NODE, withDevice } from '../device.js';
-import { SHOW_MEMORY } from '../memory.js';
 import { probeWords } from '../probe.js';
 
 /** Fewer where the kernel watches every allocation. */
 const WATCHED_ROUNDS = 5;
-/** KiB of the kernel's memory that rounds may cost, however many: what is counted varies by up to 80. */
-const MEMORY = 200;
-/** KiB of slab that they may cost: a lost structure of the block layer has more than 1 a round. */
-const SLAB = 20;
-
 /**
  * Taking the module out: refused while it is in use, complete otherwise.
  *
@@ -79,61 +74,13 @@ async function rmmod(context: CheckContext, setup: ModuleSetup): Promise<void> {
   context.prove('both lines; the node and the major number are gone');
 }
 
-/** The rest of the guest has the kernel take memory as well; what is never given back is missing each time. */
-const MEASURED = 4;
-
 async function memoryBack(context: CheckContext, setup: ModuleSetup): Promise<void> {
   const { unload, insmod } = moduleWords(setup);
   // The first load of all also costs what the kernel keeps for good.
   const round = [insmod, unload].join('\n');
   const once = [insmod, 'sync', unload].join('\n');
-  await expectKept(context, 'one round', [unload, round].join('\n'), once);
-}
-
-interface Measured {
-  /** KiB that the kernel uses more. */
-  readonly memory: number;
-  readonly slab: number;
-}
-
-/**
- * Runs a script up to four times, until it costs nothing.
- *
- * @param timeout milliseconds
- */
-async function expectKept(
-  context: CheckContext,
-  what: string,
-  before: string,
-  script: string,
-  timeout?: number,
-): Promise<void> {
-  const seen = [await measure(context, before, script, timeout)];
-  while (seen.length < MEASURED && !isSmall(seen.at(-1) as Measured))
-    seen.push(await measure(context, '', script, timeout));
-  const least = seen.reduce((a, b) => (isSmall(b) || b.memory < a.memory ? b : a));
-  const { memory, slab } = least;
-  const shown = `${what}, the best of ${seen.length}, cost ${memory} KiB of the kernel's memory (${MEMORY} allowed), ${slab} KiB of slab (${SLAB} allowed)`;
-  if (isSmall(least)) return context.prove(shown);
-  const hint = 'free everything in the exit function';
-  throw new CheckFailure('unloading does not give all memory back', [shown], hint);
-}
-
-function isSmall({ memory, slab }: Measured): boolean {
-  return memory <= MEMORY && slab <= SLAB;
-}
-
-async function measure(
-  context: CheckContext,
-  before: string,
-  script: string,
-  timeout?: number,
-): Promise<Measured> {
-  const whole = [before, SHOW_MEMORY, script, SHOW_MEMORY].join('\n');
-  const { stdout } = await mustRun(context, whole, timeout);
-  const [kernel = 0, slab = 0, kernelAfter = 0, slabAfter = 0] = stdout.trim().split('\n').map(Number);
-  context.note(`the kernel's memory ${kernel} → ${kernelAfter} KiB, slab ${slab} → ${slabAfter} KiB`);
-  return { memory: kernelAfter - kernel, slab: slabAfter - slab };
+  const before = [unload, round].join('\n');
+  await expectMemoryBack(context, { what: 'one round', before, script: once });
 }
 
 async function busy(context: CheckContext, setup: ModuleSetup): Promise<void> {
@@ -163,7 +110,8 @@ async function reload(context: CheckContext, setup: ModuleSetup, count: number):
     `i=0; while [ $i -lt ${n} ]; do ${insmod} && ${remove} || exit 1; i=$((i+1)); done`;
   const timeout = 60_000 * context.timeouts.scale;
   // Allocators keep a little of the first rounds for the next ones.
-  await expectKept(context, `${count} rounds`, `${unload}\n${rounds(5)}`, rounds(count), timeout);
+  const before = `${unload}\n${rounds(5)}`;
+  await expectMemoryBack(context, { what: `${count} rounds`, before, script: rounds(count), timeout });
   await mustRun(context, `${load}\n[ -b ${NODE} ]`);
   context.prove('afterwards it could be loaded again');
 }

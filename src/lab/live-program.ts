@@ -1,6 +1,6 @@
-import type { GuestProcess } from '../../guest/process.js';
-import { type CheckContext, CheckFailure } from '../../lab/check.js';
-import { openWait, type Wait } from '../../waits.js';
+import type { GuestProcess } from '../guest/process.js';
+import { openWait, type Wait } from '../waits.js';
+import { type CheckContext, CheckFailure } from './check.js';
 
 /** Milliseconds in which a program ends once its input has ended. */
 const ENDS = 3000;
