@@ -16,6 +16,7 @@ export const NEEDS = [
   'sandbox',
   'tap',
   'nbd-clients',
+  'pages',
 ] as const;
 
 export type Need = (typeof NEEDS)[number];
@@ -135,6 +136,7 @@ export const TOOLS: readonly Tool[] = [
   { name: 'nbdinfo', check: { program: 'nbdinfo' }, package: 'libnbd-bin', needed: ['nbd-clients'] },
   { name: 'nbdsh', check: { program: 'nbdsh' }, package: 'python3-libnbd', needed: ['nbd-clients'] },
   { name: 'nbdkit', check: { program: 'nbdkit' }, package: 'nbdkit', needed: ['nbd-clients'] },
+  { name: 'Chromium', check: { program: 'chromium' }, package: 'chromium', needed: ['pages'] },
 ];
 
 export interface ProbeContext {
