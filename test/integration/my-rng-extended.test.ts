@@ -278,6 +278,21 @@ describe.skipIf(tree === undefined)(`interrupts of the extended device${why}`, (
     expect(await rng.counter('interrupts')).toBe(2);
   });
 
+  test('what is pending is told by the line when messages are turned off', async () => {
+    await using machine = await launch();
+    const rng = await ExtendedRng.map(machine);
+    const raised = await watchPirqs(machine);
+    const at = await findCapability(machine.qtest, rng.rng.pci, 0x05);
+    await rng.setConfig(at + 2, 2, 1);
+    await rng.write(IRQ_ENABLE, RING_ERROR);
+    await rng.start(0);
+    expect([raised(), await interruptStatus(rng)]).toEqual([false, false]);
+    await rng.setConfig(at + 2, 2, 0);
+    expect([await interruptStatus(rng), raised()]).toEqual([true, true]);
+    await rng.setConfig(at + 2, 2, 1);
+    expect([await interruptStatus(rng), raised()]).toEqual([false, false]);
+  });
+
   test('INTx is asserted while an enabled event is pending', async () => {
     await using machine = await launch(',extended=on,msi=off');
     const rng = await ExtendedRng.map(machine);
