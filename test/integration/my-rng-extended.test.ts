@@ -195,6 +195,10 @@ describe.skipIf(tree === undefined)(`bulk transfer${why}`, () => {
       await rng.complete(tail);
       expect(await rng.numbers(BUFFER, 4)).toEqual(wanted.slice(2 * (tail - 2), 2 * tail));
     }
+    await rng.write(CONTROL, 0);
+    expect([await rng.read(RING_TAIL), await rng.read(RING_HEAD)]).toEqual([6, 6]);
+    await rng.write(CONTROL, 1);
+    expect([await rng.read(RING_TAIL), await rng.read(RING_HEAD)]).toEqual([0, 0]);
   });
 
   test('tells bad lengths and addresses in the descriptor, and goes on', async () => {

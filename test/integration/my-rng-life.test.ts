@@ -205,9 +205,22 @@ describe.skipIf(tree === undefined)(`a saved device${why}`, () => {
     return bytes;
   };
   /** Fields of a ring in the stream, by their distance from its address. */
-  const at = { address: 0, size: 8, tail: 12, head: 16, taken: 21, buffer: 22, length: 30, done: 34 };
+  const at = {
+    status: -8,
+    enable: -4,
+    address: 0,
+    size: 8,
+    tail: 12,
+    head: 16,
+    taken: 21,
+    buffer: 22,
+    length: 30,
+    done: 34,
+  };
 
   test.each<[string, number, number[]]>([
+    ['an event that there is not', at.status, [0, 0, 0, 4]],
+    ['an interrupt that there is not', at.enable, [0, 0, 0, 4]],
     ['a ring that is not aligned', at.address + 7, [1]],
     ['a ring of no size', at.size, [0, 0, 0, 0]],
     ['a ring beyond its size', at.size, [0, 0, 2, 0]],

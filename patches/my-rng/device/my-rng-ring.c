@@ -123,7 +123,7 @@ static bool has_work(const MyRngRing *r)
 
 void my_rng_ring_kick(MyRngRing *r)
 {
-    if (has_work(r) && runstate_is_running()) {
+    if (has_work(r)) {
         qemu_bh_schedule(r->bh);
     }
 }

@@ -71,11 +71,13 @@ void my_rng_ring_control(MyRngRing *r, bool run);
 /* Offer all descriptors up to the count @tail; false when the ring stands. */
 bool my_rng_ring_doorbell(MyRngRing *r, uint32_t tail);
 
-/* Let the bottom half run when there is work and the machine runs. */
+/* Let the bottom half run when there is work. */
 void my_rng_ring_kick(MyRngRing *r);
 
 /**
  * my_rng_ring_turn: work for a while, and kick again when something is left
+ *
+ * In a machine that is stopped nothing happens until the next kick.
  *
  * Every access to memory may end in another device, which may reset or unplug
  * this one: the ring is then stopped when the access returns. What is unplugged

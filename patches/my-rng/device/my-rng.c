@@ -244,7 +244,9 @@ static void my_rng_vm_state_changed(void *opaque, bool running, RunState state)
 {
     MyRngState *s = opaque;
 
-    my_rng_ring_kick(&s->ring);
+    if (running) {
+        my_rng_ring_kick(&s->ring);
+    }
 }
 
 /* The size of the register of an extended device at an offset, or 0. */
