@@ -1,16 +1,13 @@
-import { accessSync, constants, mkdtempSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { toHtml } from '../../src/grade/render/html.js';
-import { run } from '../../src/host/run.js';
+import { browser, look, NO_BROWSER } from '../support/browser.js';
 import { classOf, fixture } from '../support/grade-reports.js';
 import { useTempFolder } from '../support/temp.js';
 
 const folder = useTempFolder();
-const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(isInstalled);
 
 beforeEach((context) => {
-  if (browser === undefined) context.skip('needs a browser: apt-get install -y chromium');
+  if (browser === undefined) context.skip(NO_BROWSER);
 });
 
 const ATTACK = `</script></pre><img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
@@ -75,29 +72,9 @@ describe('the grader’s page in a browser', () => {
   });
 });
 
-function isInstalled(name: string): boolean {
-  return (process.env.PATH ?? '').split(delimiter).some((path) => {
-    try {
-      accessSync(join(path, name), constants.X_OK);
-      return true;
-    } catch {
-      return false;
-    }
-  });
-}
-
 /** The document after its scripts ran, as the browser writes it. */
 async function dom(page: string, hash = ''): Promise<string> {
-  const own = mkdtempSync(join(folder.path, 'page-'));
-  writeFileSync(join(own, 'page.html'), page);
-  const fixed = ['--headless', '--disable-gpu', `--user-data-dir=${own}/profile`, '--dump-dom'];
-  const asRoot = process.getuid?.() === 0 ? ['--no-sandbox'] : []; // it refuses to confine itself as root
-  const url = `file://${own}/page.html${hash}`;
-  const { stdout } = await run(browser ?? '', [...fixed, ...asRoot, url], {
-    timeout: 50_000,
-    env: { HOME: own },
-  });
-  return stdout;
+  return (await look(folder.path, page, hash)).document;
 }
 
 /** The document after `script`, which the page's own policy would not let in. */

@@ -28,7 +28,6 @@ export function toBenchPage(report: BenchReport): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>${report.lab}: ${report.title}</title>
-<link rel="icon" href="data:,">
 <style>${constant(STYLE)}</style>
 </head>
 <body>
