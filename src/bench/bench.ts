@@ -5,7 +5,6 @@ import type {
   Latency,
   Proof,
   Quality,
-  SizeLine,
   SkippedVariant,
   Term,
   TimeSplit,
@@ -69,10 +68,11 @@ export interface OpenBench extends AsyncDisposable {
   /** Variants that this machine cannot show. */
   readonly skipped: readonly SkippedVariant[];
   visit(variant: BenchVariant, options: VisitOptions): Promise<Visit>;
+  /** @param progress how many of how many parts of it are done */
   conclude(
     results: readonly VariantResult[],
-    sizes: readonly SizeLine[],
     options: VisitOptions,
+    progress: (done: number, total: number) => void,
   ): Promise<Conclusion>;
 }
 

@@ -14,7 +14,10 @@ export interface BenchOptions {
 }
 
 /** The steps of `runBench`, for a display that lists them before they start. */
-export const benchSteps = { rounds: 'Measure', conclude: 'Look at the numbers themselves' } as const;
+export const benchSteps = {
+  rounds: 'Measure',
+  conclude: 'See where the time goes, and look at the numbers',
+} as const;
 
 /** A measurement's warm-up as a share of its length. */
 const WARM_UP = 0.2;
@@ -38,8 +41,8 @@ export async function runBench(
   const visit: VisitOptions = { seconds, warmUp: seconds * WARM_UP, signal: context.signal };
   const visits = await allRounds(open, options, visit, context);
   const { variants, sizes } = resultsOf(bench, open.variants, visits);
-  const conclusion = await runStep(context, 'conclude', benchSteps.conclude, async () => ({
-    value: await open.conclude(variants, sizes, visit),
+  const conclusion = await runStep(context, 'conclude', benchSteps.conclude, async (step) => ({
+    value: await open.conclude(variants, visit, (done, total) => step.progress(done, total, 'steps')),
   }));
   const host = hostFacts(load);
   const { times, quality, bars, notes } = conclusion;

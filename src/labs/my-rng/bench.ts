@@ -37,7 +37,7 @@ function openBench(
       if (place === undefined) throw new TypeError(`the variant ${id} was not opened`);
       return await inPlace(target.guest, place, options.signal, () => visit(target, place, options));
     },
-    conclude: (results, _sizes, options) => conclude(target, places, results, options),
+    conclude: (results, options, progress) => conclude(target, places, { results, options, progress }),
     [Symbol.asyncDispose]: async () => {}, // each visit leaves the guest as it was
   };
 }
@@ -53,16 +53,22 @@ async function visit(target: CheckTarget, place: Place, options: VisitOptions): 
   return { main, sizes };
 }
 
+interface Ending {
+  readonly results: readonly VariantResult[];
+  readonly options: VisitOptions;
+  readonly progress: (done: number, total: number) => void;
+}
+
 async function conclude(
   target: CheckTarget,
   places: readonly Place[],
-  results: readonly VariantResult[],
-  options: VisitOptions,
+  { results, options, progress }: Ending,
 ): Promise<Conclusion> {
   const calibration = places.find(({ variant, device }) => device?.extended && variant.source === undefined);
   const exit = calibration === undefined ? undefined : await exitCost(target, calibration, options);
   const times: TimeSplit[] = [];
-  for (const place of places) {
+  for (const [done, place] of places.entries()) {
+    progress(done, places.length);
     const result = results.find(({ id }) => id === place.variant.id);
     if (result === undefined) continue;
     times.push(splitOf(result, await costsOf(target, place, result, exit, options)));

@@ -4,7 +4,7 @@ import { median } from '../../../bench/statistics.js';
 import type { CheckTarget } from '../../../lab/check.js';
 import { difference, readCounters, setTiming } from './counters.js';
 import { inPlace, type Place } from './place.js';
-import { type Request, runProgram } from './program.js';
+import { type ProgramResult, type Request, runProgram } from './program.js';
 
 /** What the parts of a request's time mean. */
 export const terms: readonly Term[] = [
@@ -34,7 +34,7 @@ export const terms: readonly Term[] = [
     kind: 'device',
     name: 'device',
     meaning:
-      "The device's own clock on the host (property timing): making numbers, and writing them to memory. Reading that clock, some 30 ns each time, is part of it.",
+      "The device's own clock on the host (property timing): making numbers, and writing them to memory. It is a share of the time while that clock is on; reading it, some 30 ns each time, is part of it.",
   },
   {
     kind: 'unknown',
@@ -85,6 +85,9 @@ export function splitOf(
   return { ...whole, parts, remark };
 }
 
+/** A number has four bytes. */
+const NUMBER = 4;
+
 /** Each cost is the median of so many measurements. */
 const REPEATS = 3;
 /** Two sizes whose difference is accesses alone: the driver asks for 1 KiB at a time. */
@@ -97,26 +100,21 @@ const MANY = 16 * 1024;
  * @returns nanoseconds.
  */
 export async function exitCost(target: CheckTarget, place: Place, options: VisitOptions): Promise<number> {
-  const node = place.request.node;
-  const spans = { few: [] as number[], many: [] as number[], device: [] as number[] };
+  const reading = (size: number): Request => ({ mode: 'read', node: place.request.node, size, path: '32' });
+  const few: number[] = [];
+  const many: number[] = [];
+  const shares: number[] = [];
   for (let i = 0; i < REPEATS; i += 1) {
-    for (const [name, size] of [
-      ['few', FEW],
-      ['many', MANY],
-    ] as const) {
-      const request: Request = { mode: 'read', node, size, path: '32' };
-      const { typical } = await runProgram(target.guest, request, { ...options, samples: 0 });
-      spans[name].push(typical);
-    }
-    spans.device.push(
-      (await deviceTime(target, place, { mode: 'read', node, size: MANY, path: '32' }, options)).perByte * 4,
-    );
+    few.push((await briefly(target, reading(FEW), options)).typical);
+    many.push((await briefly(target, reading(MANY), options)).typical);
+    shares.push(await deviceShare(target, place, reading(MANY), options));
   }
-  const accesses = (MANY - FEW) / 4;
-  return Math.max(0, (median(spans.many) - median(spans.few)) / accesses - median(spans.device));
+  const access = (median(many) - median(few)) / ((MANY - FEW) / NUMBER);
+  const device = (median(shares) * median(many)) / (MANY / NUMBER);
+  return Math.max(0, access - device);
 }
 
-/** The costs of a variant's request besides the whole. */
+/** The costs of a variant's request besides the whole; `exit` as `exitCost` found it. */
 export async function costsOf(
   target: CheckTarget,
   place: Place,
@@ -124,39 +122,43 @@ export async function costsOf(
   exit: number | undefined,
   options: VisitOptions,
 ): Promise<Costs> {
-  return await inPlace(target.guest, place, options.signal, async () => {
-    const calls: number[] = [];
-    const devices: number[] = [];
+  const calls: number[] = [];
+  const shares: number[] = [];
+  await inPlace(target.guest, place, options.signal, async () => {
     for (let i = 0; i < REPEATS; i += 1) {
-      const nothing: Request = { mode: 'null', node: place.request.node };
-      const { typical } = await runProgram(target.guest, nothing, { ...options, samples: 0 });
-      calls.push(typical);
-      if (place.device === undefined) continue;
-      devices.push((await deviceTime(target, place, place.request, options)).perByte * result.size);
+      calls.push((await briefly(target, { mode: 'null', node: place.request.node }, options)).typical);
+      if (place.device !== undefined) shares.push(await deviceShare(target, place, place.request, options));
     }
-    const waits = result.sleepsPerRequest > 0.1 || (result.interruptsPerRequest ?? 0) > 0;
-    const call = median(calls);
-    if (devices.length === 0 || result.accessesPerNumber === null || exit === undefined)
-      return { call, waits };
-    const accesses = (result.accessesPerNumber * result.size) / 4;
-    return { call, waits, device: median(devices), accesses, exit };
   });
+  const call = median(calls);
+  const waits = result.sleepsPerRequest > 0.1 || (result.interruptsPerRequest ?? 0) > 0;
+  if (shares.length === 0 || result.accessesPerNumber === null || exit === undefined) return { call, waits };
+  const accesses = (result.accessesPerNumber * result.size) / NUMBER;
+  const whole = (result.size * 1e9) / result.bytesPerSecond.median;
+  return { call, waits, device: median(shares) * whole, accesses, exit };
 }
 
-/** The device's own time for the bytes that left it, by its own clock, which is on for just this. */
-async function deviceTime(
-  { machine, guest }: CheckTarget,
+function briefly({ guest }: CheckTarget, request: Request, options: VisitOptions): Promise<ProgramResult> {
+  return runProgram(guest, request, { ...options, samples: 0 });
+}
+
+/**
+ * The device's share of all the time, by its own clock, which is on for just this. A share, because what else the host
+ * does makes both longer.
+ */
+async function deviceShare(
+  target: CheckTarget,
   { device }: Place,
   request: Request,
   options: VisitOptions,
-): Promise<{ perByte: number }> {
-  if (device === undefined) return { perByte: 0 };
+): Promise<number> {
+  if (device === undefined) return 0;
+  const { machine } = target;
   await setTiming(machine, device, true);
   try {
     const before = await readCounters(machine, device);
-    await runProgram(guest, request, { ...options, samples: 0 });
-    const { nanoseconds, bytes } = difference(before, await readCounters(machine, device));
-    return { perByte: nanoseconds / bytes };
+    const { nanoseconds } = await briefly(target, request, { ...options, warmUp: 0 });
+    return difference(before, await readCounters(machine, device)).nanoseconds / nanoseconds;
   } finally {
     await setTiming(machine, device, false);
   }
