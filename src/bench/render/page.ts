@@ -62,9 +62,14 @@ ${bars(report)}
 function bars({ bars: all }: BenchReport): Markup {
   const cards = all.map(
     ({ id, title, wanted, reached, met, limit }) =>
-      html`<li class="${met ? 'good' : 'bad'}" data-bar="${id}"><b><data value="${reached.value}">${times(reached.value)}</data></b>${title}<small>${met ? '✓ reached' : '✗ missed'}: at least ${times(wanted)} is wanted; 95 % interval ${range(reached)}</small>${limit !== undefined && html`<small>${limit}</small>`}</li>`,
+      html`<li class="${met ? 'good' : 'bad'}" data-bar="${id}"><b><data value="${reached.value}">${times(reached.value)}</data></b>${title}<small>${met ? '✓ reached' : '✗ missed'}: at least ${unbroken(times(wanted))} is wanted; ${unbroken('95 % interval')} ${range(reached)}</small>${limit !== undefined && html`<small>${unbroken(limit)}</small>`}</li>`,
   );
   return html`<ul class="cards" aria-label="What has to be reached">${cards}</ul>`;
+}
+
+/** A number stays with its unit. */
+function unbroken(text: string): string {
+  return text.replace(/(?<=\d) (?=[%×])/g, '\u00a0');
 }
 
 function throughput(report: BenchReport): Markup {
