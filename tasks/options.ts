@@ -119,6 +119,7 @@ export const NO_GUEST = { kernelConfig: 'lab', guest: 'auto', alpineMirror: [] a
 /** Options of a command that needs QEMU alone. */
 export interface QemuFlags extends Pick<TreeFlags, 'qemu' | 'qemuVersion' | 'sourceMirror' | 'refresh'> {
   readonly profile: string;
+  readonly work?: string | undefined;
   readonly qemuPatch: string[];
   readonly yes?: true | undefined;
   readonly timing?: true | undefined;
@@ -131,6 +132,10 @@ export function addQemuOptions(command: Command, profile: string): Command {
       new Option('--profile <profile>', "which QEMU is built: a machine profile's")
         .choices(profileNames())
         .default(profile),
+    )
+    .option(
+      '--work <folder>',
+      "a folder that `lab work` made: what is in it takes the place of the lab's own",
     )
     .option('--qemu <path>', 'build QEMU from this tree or tarball')
     .option('--qemu-version <version>', 'QEMU release (default: the one the exercise names)')

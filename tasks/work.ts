@@ -1,21 +1,32 @@
 import { LabError } from '../src/errors.js';
 import type { Step } from '../src/events.js';
-import type { UpOptions } from '../src/lab/bring-up.js';
 import type { Lab } from '../src/lab/lab.js';
-import type { UpFlags } from './options.js';
+import type { PrepareOptions } from '../src/lab/prepare.js';
+
+/** The flags of a command that takes `--work`, with those that contradict it. */
+export interface WorkFlags {
+  readonly work?: string | undefined;
+  readonly qemu?: string | undefined;
+  readonly qemuVersion?: string | undefined;
+  readonly linux?: string | undefined;
+  readonly linuxVersion?: string | undefined;
+  readonly qemuPatch?: readonly string[];
+  readonly linuxPatch?: readonly string[];
+  readonly kernel?: PrepareOptions['kernel'];
+}
 
 /**
- * What `lab up` and `lab test` make a machine of: the lab as it ships, or with a student's work in it.
+ * What `lab up`, `lab test` and `lab fuzz` make a machine of: the lab as it ships, or with a student's work in it.
  *
  * @param options what the flags mean for a lab.
  * @throws LabError `usage/work` for flags that contradict each other, `work/…`.
  */
-export async function chooseWork(
+export async function chooseWork<F extends WorkFlags, O extends PrepareOptions>(
   name: string,
-  flags: UpFlags,
+  flags: F,
   signal: AbortSignal,
-  options: (lab: Lab, flags: UpFlags) => UpOptions,
-): Promise<UpOptions> {
+  options: (lab: Lab, flags: F) => O,
+): Promise<O> {
   const { loadLab } = await import('../src/lab/registry.js');
   const lab = await loadLab(name);
   if (flags.work === undefined) return options(lab, flags);
@@ -40,13 +51,13 @@ function requireAlone({
   qemuPatch,
   linuxPatch,
   kernel,
-}: UpFlags): void {
+}: WorkFlags): void {
   const against = [
     ...Object.entries({ qemu, 'qemu-version': qemuVersion, linux, 'linux-version': linuxVersion })
       .filter(([, value]) => value !== undefined)
       .map(([flag]) => `--${flag}`),
-    ...(qemuPatch.length > 0 ? ['--qemu-patch'] : []),
-    ...(linuxPatch.length > 0 ? ['--linux-patch'] : []),
+    ...(qemuPatch?.length ? ['--qemu-patch'] : []),
+    ...(linuxPatch?.length ? ['--linux-patch'] : []),
     ...(kernel === 'distro' ? ['--kernel distro'] : []),
   ];
   if (against.length === 0) return;

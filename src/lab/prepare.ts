@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { type Contribution, contributedFiles } from '../build/contribution.js';
 import { distroLinux, fetchDistroLinux } from '../build/distro-linux.js';
 import type { Kernel } from '../build/kernel.js';
@@ -7,6 +8,7 @@ import { buildProgram, type Program } from '../build/programs.js';
 import { buildQemu, type QemuPrograms } from '../build/qemu.js';
 import { systemQemu } from '../build/system-qemu.js';
 import { runStep, type Step, type StepContext } from '../events.js';
+import { packageRoot } from '../host/paths.js';
 import { type GuestImage, resolveImage } from '../image/resolve.js';
 import type { DeviceOwner } from '../machine/spec.js';
 import { resolveSource } from '../sources/resolve.js';
@@ -275,12 +277,14 @@ function qemuRequest(source: ResolvedSource, options: PrepareOptions) {
   return { source, contributions: qemuContributions(options), sanitizers: options.qemuSanitizers };
 }
 
-/** Devices out of a patch are its author's, whose wish it is that they run here; the lab's own are ours. */
+/** Devices out of a patch or a work folder are the user's, whose wish it is that they run here; the lab's are ours. */
 export async function deviceOwner(
   options: Pick<PrepareOptions, 'lab' | 'qemuPatches'>,
 ): Promise<DeviceOwner> {
-  const files = await contributedFiles(qemuContributions(options));
-  return { blame: options.qemuPatches.length > 0 ? 'user' : 'host', files };
+  const contributions = qemuContributions(options);
+  const ours = join(packageRoot, 'patches', '/');
+  const theirs = contributions.some((one) => one.kind !== 'edit' && !one.from.startsWith(ours));
+  return { blame: theirs ? 'user' : 'host', files: await contributedFiles(contributions) };
 }
 
 /** What is put into QEMU: the lab's device, or the patches that take its place. */

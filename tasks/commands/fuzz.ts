@@ -13,7 +13,7 @@ export function addFuzz(program: Command, signal: AbortSignal): void {
       "Reads and writes the device's registers and configuration space at random, hands it good, bad and hostile\n" +
         'descriptors, resets, stops, unplugs and migrates it, without a guest, on a QEMU that is compiled to notice misuse\n' +
         'of memory and undefined behaviour in itself. The first thing found ends it: what it is, and the fewest operations\n' +
-        "that lead to it. A patch's device runs on this host, as with `lab up`.",
+        'that lead to it. A device of yours runs on this host, as with `lab up`.',
     )
     .addArgument(labArgument())
     .addHelpText('after', EXAMPLES);
@@ -40,6 +40,7 @@ const EXAMPLES = `
 Examples:
   lab fuzz
   lab fuzz my-rng --seconds 600
+  lab fuzz --work my-rng-work
   lab fuzz --qemu-patch mine.patch --seed 3141592653
   lab fuzz --device my_rng,extended=on,msi=off --profile fast`;
 
@@ -53,13 +54,13 @@ interface FuzzFlags extends QemuFlags {
 const step = { fuzz: 'Fuzz' };
 
 async function runFuzz(name: string, flags: FuzzFlags, signal: AbortSignal): Promise<void> {
-  const { loadLab } = await import('../../src/lab/registry.js');
+  const { chooseWork } = await import('../work.js');
   const { loadFuzz } = await import('../../src/lab/fuzz.js');
   const { qemuSteps } = await import('../../src/lab/prepare.js');
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');
   const fuzz = await loadFuzz(name);
-  const options = qemuOptions(await loadLab(name), flags);
+  const options = await chooseWork(name, flags, signal, qemuOptions);
   await preflight({ yes: flags.yes === true, needs: ['qemu', 'sources', 'machine'], signal });
   const display = { steps: { ...qemuSteps, ...step }, signal, timing: flags.timing === true };
   const report = await withDisplay(display, async (context) => {
@@ -93,6 +94,7 @@ async function conclude(
   const again = [
     `lab fuzz ${lab} --seed ${finding?.seed ?? report.seed}`,
     ...(flags.profile === PROFILE ? [] : [`--profile ${flags.profile}`]),
+    ...(flags.work === undefined ? [] : [`--work ${flags.work}`]),
     ...qemuPatches.map((file) => `--qemu-patch ${file}`),
     ...flags.device.map((device) => `--device ${device}`),
   ].join(' ');

@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { type Fixture, listFixtures, makeHandIn } from '../../src/grade/fixture.js';
 import type { Report } from '../../src/grade/report.js';
 import type { Finding, FuzzReport } from '../../src/lab/fuzz.js';
 import { fuzz } from '../../src/labs/my-rng/fuzz.js';
@@ -14,10 +15,9 @@ import {
 } from '../support/device-qemu.js';
 import { variantSource } from '../support/device-variants.js';
 import { longPiece, plantedBugs } from '../support/planted-bugs.js';
-import { useTempFolder } from '../support/temp.js';
-import { useCli } from './cli.js';
+import { finished, qemuProcesses, said, useCli } from './cli.js';
 
-const { lab } = useCli();
+const { lab, start, state } = useCli();
 
 /** A fuzz of this long finds nothing in our device, and each planted mistake within it. */
 const SECONDS = 60;
@@ -54,8 +54,53 @@ describe('our device under sanitizers', () => {
   });
 });
 
+describe("a student's device", () => {
+  test('is fuzzed as its patch has it, and charged to whoever asked for it', async () => {
+    const patch = await studentPatch(state());
+    const { code, stdout, stderr } = await lab('fuzz', '--qemu-patch', patch, '--seed', '9', '--json');
+    const { finding, again } = JSON.parse(stdout) as FuzzReport & { again: string };
+    expect(finding?.fact, stderr).toMatch(/null pointer of type .* in .* \(hw\/misc\/my-rng.c:\d+\)|SEGV in/);
+    expect(finding).toMatchObject({ blame: 'user', repeats: true });
+    expect(finding?.operations.join('\n')).toMatch(/read 1 bytes at 0xe[01]/);
+    expect(again).toBe(`lab fuzz my-rng --seed ${finding?.seed} --qemu-patch ${patch}`);
+    expect(code).toBe(1);
+  });
+
+  test('is left at once by Ctrl-C, and no QEMU stays', async () => {
+    const others = new Set(qemuProcesses('chassis_nr=1'));
+    const ours = () => qemuProcesses('chassis_nr=1').filter((pid) => !others.has(pid)).length;
+    const child = start('fuzz', '--seconds', '600');
+    await said(child, 'seed');
+    await expect.poll(ours, { timeout: 60_000 }).toBe(1);
+    child.kill('SIGINT');
+    expect((await finished(child)).code).toBe(130);
+    await expect.poll(ours, { timeout: 5_000 }).toBe(0);
+  });
+});
+
+/** The device of the fixture that goes through a null pointer, as `git diff` has it. */
+async function studentPatch(to: string): Promise<string> {
+  const fixtures = await listFixtures('my-rng');
+  const named = (name: string) => fixtures.find((fixture) => fixture.name === name) as Fixture;
+  const form = named('git-diff');
+  const { device } = form.layout.parts;
+  const parts = device === undefined ? {} : { device };
+  const { edits } = named('device-crash-1-byte');
+  const tree = await findBuiltTree(true);
+  const record = JSON.parse(await readFile(join(tree?.build ?? '', '../source.json'), 'utf8'));
+  const made = await makeHandIn(
+    { ...form, edits, layout: { ...form.layout, parts } },
+    { qemu: record.tree },
+    to,
+    { signal: new AbortController().signal, timeouts: scaled(1) },
+  );
+  const names = await readdir(made, { recursive: true });
+  const patch = names.find((name) => name.endsWith('.patch'));
+  if (patch === undefined) throw new Error(`no patch among ${names.join(', ')}`);
+  return join(made, patch);
+}
+
 describe('a mistake planted in the device', () => {
-  const folder = useTempFolder();
   let qemu: Parameters<typeof fuzz>[0]['qemu'];
 
   /** A QEMU with all these devices; only what differs is compiled. */
@@ -66,7 +111,7 @@ describe('a mistake planted in the device', () => {
     const variants = Object.entries(plantedBugs).map(
       ([name, { edits }]) => [name, variantSource(reference, edits)] as const,
     );
-    const binary = await linkVariants(tree, new Map(variants), folder.path, shared);
+    const binary = await linkVariants(tree, new Map(variants), state(), shared);
     const { dataDirs } = tree;
     qemu = { binary, dataDirs, img: '', version: '', digest: '', fresh: false, sanitized: true };
   }
@@ -74,7 +119,7 @@ describe('a mistake planted in the device', () => {
   async function find(devices: readonly string[], seed = 1): Promise<Finding | undefined> {
     const { signal } = new AbortController();
     const names = [...Object.keys(plantedBugs), 'my-rng-ring'];
-    const owner = { blame: 'user', files: names.map((name) => join(folder.path, `${name}.c`)) } as const;
+    const owner = { blame: 'user', files: names.map((name) => join(state(), `${name}.c`)) } as const;
     const request = { qemu, owner, devices, seed, time: 1000 * SECONDS, timeouts: scaled(1), signal };
     return (await fuzz({ ...request, onProgress: () => {} })).finding;
   }

@@ -12,8 +12,8 @@ import { stagesOf } from './fuzz/stages.js';
 /** Operations on one machine before the next one is started. */
 const SESSION = 20_000;
 
-/** Milliseconds for which fewer operations are looked for that lead to a finding. */
-const SHRINKING = 15_000;
+/** How often it is tried whether fewer operations lead to a finding; with one that hangs, each try takes seconds. */
+const TRIES = { crash: 120, hang: 12 };
 
 /**
  * Does random things to devices of the exercise, without a guest, until the time is over or QEMU does not survive.
@@ -97,15 +97,17 @@ async function findingOf(
   death: Death,
   played: readonly Operation[],
 ): Promise<Finding> {
-  const began = performance.now();
+  let tries = 0;
   const wanted = signatureOf(death);
   const reproduces = async (candidate: readonly Operation[]) => {
+    tries += 1;
     // one that hangs is known to do so: no need for patience
     await using player = await Player.start({ ...stage, timeouts });
     const again = await player.play(candidate);
     return again !== undefined && signatureOf(again) === wanted;
   };
-  const enough = () => performance.now() - began > SHRINKING;
+  const limit = death.error.code.endsWith('/timeout') ? TRIES.hang : TRIES.crash;
+  const enough = () => tries >= limit;
   const upTo = played.slice(0, death.survived + 1);
   const few = await shrink(upTo, [...setUp({ targets: targetsOf(stage) })], reproduces, enough);
   const shown = few ?? upTo.slice(-12);
