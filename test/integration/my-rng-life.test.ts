@@ -185,6 +185,9 @@ describe.skipIf(tree === undefined)(`a saved device${why}`, () => {
   });
 
   test.each([
+    [',extended=on', ''],
+    ['', ',extended=on'],
+    [',extended=on', ',extended=on,msi=off'],
     [',algorithm=pcg32', ''],
     ['', ',algorithm=pcg32'],
     [',algorithm=pcg32', ',algorithm=mt19937'],

@@ -197,8 +197,8 @@ export const deviceVariants: Readonly<Record<string, DeviceVariant>> = {
       ['    uint64_t device_ns;\n};', '    uint64_t device_ns;\n    bool used;\n    bool dead;\n};'],
       onSeed('s->used = true;\n        my_rng_seed(s, value);'),
       [
-        '    my_rng_restart(s);\n    my_rng_ring_reset',
-        '    s->dead = s->used;\n    my_rng_restart(s);\n    my_rng_ring_reset',
+        '    my_rng_restart(s);\n    my_rng_reset_registers',
+        '    s->dead = s->used;\n    my_rng_restart(s);\n    my_rng_reset_registers',
       ],
       onNext('return s->dead ? 0 : my_rng_next(s);'),
     ],

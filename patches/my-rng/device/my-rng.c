@@ -531,15 +531,20 @@ static void my_rng_write_config(PCIDevice *pdev, uint32_t address,
     }
 }
 
+static void my_rng_reset_registers(MyRngState *s)
+{
+    my_rng_ring_reset(&s->ring);
+    s->irq_status = 0;
+    s->irq_enable = 0;
+}
+
 /* The bus lowers the interrupt line. */
 static void my_rng_reset_enter(Object *obj, ResetType type)
 {
     MyRngState *s = MY_RNG(obj);
 
     my_rng_restart(s);
-    my_rng_ring_reset(&s->ring);
-    s->irq_status = 0;
-    s->irq_enable = 0;
+    my_rng_reset_registers(s);
 }
 
 static bool my_rng_is_not_libc(void *opaque)
@@ -595,7 +600,11 @@ static int my_rng_post_load_extended(void *opaque, int version_id)
 {
     MyRngState *s = opaque;
 
-    return (s->irq_status | s->irq_enable) & ~IRQ_ALL ? -EINVAL : 0;
+    if (!s->extended || (s->irq_status | s->irq_enable) & ~IRQ_ALL) {
+        my_rng_reset_registers(s);
+        return -EINVAL;
+    }
+    return 0;
 }
 
 static const VMStateDescription vmstate_my_rng_extended = {
