@@ -131,6 +131,7 @@ describe('a mistake planted in the device', () => {
     async (name, bug) => {
       const finding = await find([`${deviceType(name)}${bug.properties}`]);
       expect(finding?.fact).toMatch(bug.fact);
+      if (bug.raced) return;
       expect(finding).toMatchObject({ repeats: true });
       expect(finding?.operations.length).toBeLessThan(40);
     },
