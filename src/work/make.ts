@@ -1,20 +1,19 @@
-import { cp, lstat, mkdir, readdir, rename, rm, stat, statfs, symlink, writeFile } from 'node:fs/promises';
+import { cp, lstat, mkdir, readdir, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { Contribution } from '../build/contribution.js';
 import { applyContributions } from '../build/tree.js';
 import { LabError } from '../errors.js';
-import { runStep, type Step, type StepContext } from '../events.js';
+import { runStep, type StepContext } from '../events.js';
 import { withLock } from '../host/lock.js';
 import { cacheRoot } from '../host/paths.js';
-import { run } from '../host/run.js';
 import { digestJson } from '../host/store.js';
-import { sizeInWords } from '../intake/names.js';
 import type { Lab, Skeleton } from '../lab/lab.js';
 import { type PrepareOptions, prepareSteps, sourceRequest } from '../lab/prepare.js';
 import type { Project } from '../sources/releases.js';
 import { resolveSource } from '../sources/resolve.js';
-import { type ResolvedSource, titleOf } from '../sources/source.js';
+import type { ResolvedSource } from '../sources/source.js';
 import type { Timeouts } from '../timeouts.js';
+import { type CopyContext, copyTree, timeOf } from './copy-tree.js';
 import {
   type MadeFrom,
   readRecord,
@@ -177,65 +176,11 @@ function withTree(
   return { ...record, trees: { ...record.trees, [project]: from } };
 }
 
-interface Tools {
-  readonly step: Step;
-  readonly timeouts: Timeouts;
-}
-
-async function copyTree(
-  { project, version, tree, origin }: ResolvedSource,
-  to: string,
-  folder: string,
-  { step, timeouts }: Tools,
-): Promise<void> {
-  const options = { signal: step.signal, timeout: timeouts.build };
-  const { stdout } = await run('du', ['--summarize', '--inodes', '--', tree], options);
-  const files = Number.parseInt(stdout, 10);
-  const size = Number.parseInt(
-    (await run('du', ['--summarize', '--block-size=1', '--', tree], options)).stdout,
-    10,
-  );
-  const title = `${titleOf(project)} ${version}`;
-  step.note(`copying ${title}: ${files.toLocaleString('en-US')} files, ${sizeInWords(size)}, to ${folder}`);
-  await requireSpace(folder, title, size);
-  let done = 0;
-  const onLine = () => {
-    done += 1;
-    step.progress(done, files, 'steps');
-  };
-  if (origin.kind === 'path') {
-    const leftOut = ['--exclude=/.git', '--exclude=/build'];
-    await run('rsync', ['--archive', '--verbose', ...leftOut, `${tree}/`, to], { ...options, onLine });
-  } else {
-    const flags = ['--archive', '--verbose', '--reflink=auto', '--no-target-directory'];
-    await run('cp', [...flags, '--', tree, to], { ...options, onLine });
-  }
-}
-
-async function requireSpace(folder: string, title: string, size: number): Promise<void> {
-  const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize > size * 1.05) return;
-  throw new LabError({
-    code: 'work/no-space',
-    blame: 'host',
-    fact: `${folder} has ${sizeInWords(bavail * bsize)} free, and ${title} takes ${sizeInWords(size)}`,
-    next: 'free some space, or name a folder on a larger disk with --into DIR; --only leaves a tree out',
-  });
-}
-
-/** The time of now by the clock of the folder's file system, ms. */
-async function timeOf(file: string): Promise<number> {
-  await writeFile(file, '');
-  const { ctimeMs } = await stat(file);
-  await rm(file);
-  return ctimeMs;
-}
-
 async function contribute(
   pristine: string,
   tree: string,
   contributions: readonly Contribution[],
-  { step, timeouts }: Tools,
+  { step, timeouts }: CopyContext,
 ): Promise<void> {
   const options = { signal: step.signal, timeout: timeouts.hostTool };
   for (const [path, { file }] of await applyContributions(pristine, contributions, options)) {

@@ -90,6 +90,14 @@ describe('lab work', () => {
     expect(notes.filter((note) => note.startsWith('copying'))).toHaveLength(2);
   });
 
+  test("leaves version control and builds in a tree of the user's own there", async () => {
+    await writeAll(join(dir, 'q'), { '.git/HEAD': 'ref\n', 'build/qemu.o': 'x' });
+    await make(['qemu']);
+    expect(await readdir(at('qemu'))).not.toContain('.git');
+    expect(await readdir(at('qemu'))).not.toContain('build');
+    expect((await patches())[0]?.files.map(({ kind }) => kind)).toEqual(['changed', 'changed', 'added']);
+  });
+
   test('run again, adds what is missing and keeps what was edited', async () => {
     await make(['qemu']);
     await writeFile(at('qemu/hw/misc/my-rng.c'), 'mine\n');
