@@ -1,4 +1,4 @@
-import { type Command, Option } from '@commander-js/extra-typings';
+import { type Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import type { MadeWork } from '../../src/work/make.js';
 import { addReleaseOptions, labArgument, NO_GUEST, type TreeFlags, treeOptions } from '../options.js';
 
@@ -17,9 +17,7 @@ export function addWork(program: Command, signal: AbortSignal): void {
   addReleaseOptions(command as unknown as Command)
     .option('--into <folder>', 'where (default: LAB-work)')
     .addOption(
-      new Option('--only <part>', 'only this part (repeatable)')
-        .choices(['qemu', 'linux', 'module'])
-        .argParser((value, before: string[] | undefined) => [...(before ?? []), value]),
+      new Option('--only <part>', 'only this part (repeatable)').choices(PARTS).argParser(partsSoFar),
     )
     .option('-y, --yes', 'install missing host packages without asking')
     .option('--timing', 'print how long each step took')
@@ -30,6 +28,14 @@ export function addWork(program: Command, signal: AbortSignal): void {
       await work(lab, flags, signal);
     });
 }
+
+/** A parser of one's own takes the place of the one that refuses what is no choice. */
+function partsSoFar(value: string, before: string[] | undefined): string[] {
+  if (PARTS.includes(value)) return [...(before ?? []), value];
+  throw new InvalidArgumentError(`Allowed choices are ${PARTS.join(', ')}.`);
+}
+
+const PARTS = ['qemu', 'linux', 'module'];
 
 const EXAMPLES = `
 Examples:

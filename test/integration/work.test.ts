@@ -6,11 +6,12 @@ import type { StepEvent } from '../../src/events.js';
 import type { PrepareOptions, SourceChoice } from '../../src/lab/prepare.js';
 import { grading } from '../../src/labs/my-rng/grading.js';
 import { lab } from '../../src/labs/my-rng/lab.js';
+import { storeSource } from '../../src/sources/library.js';
 import { scaled } from '../../src/timeouts.js';
 import { makeWork, type WorkPart, workParts } from '../../src/work/make.js';
 import { type MadePatch, makePatches, writePatches } from '../../src/work/patches.js';
 import { readBack } from '../../src/work/read-back.js';
-import { findWork } from '../../src/work/record.js';
+import { findWork, writeRecord } from '../../src/work/record.js';
 import { labInWork } from '../../src/work/use.js';
 import { linuxFiles, qemuFiles, writeAll } from '../support/intake-trees.js';
 import { quietStep } from '../support/quiet-step.js';
@@ -275,6 +276,31 @@ describe('lab patch', () => {
     await writeFile(join(dir, 'q/hw/misc/edu.c'), 'changed\n');
     await expect(patches()).rejects.toMatchObject({ code: 'work/no-pristine' });
     await expect(patches(false, dir)).rejects.toMatchObject({ code: 'work/none' });
+  });
+
+  test('a version that stands in is found again by its digest alone, and the name stays', async () => {
+    await make(['qemu']);
+    const work = await findWork(at());
+    const { qemu } = work.record.trees;
+    await mkdir(join(temp.path, 'cache/lab/sources'), { recursive: true });
+    const copy = join(temp.path, 'cache/lab/sources', 'unpacked');
+    await cp(join(dir, 'q'), copy, { recursive: true });
+    const origin = { kind: 'debian', detail: 'suite: qemu 8.2.2' } as const;
+    const stored = {
+      project: 'qemu',
+      version: '8.2.2',
+      origin,
+      digest: 'd'.repeat(64),
+      patched: [],
+    } as const;
+    await storeSource(copy, { ...stored, answers: ['8.2.0-rc2'] });
+    if (qemu === undefined) throw new Error('no tree');
+    const from = { ...qemu, version: '8.2.2', origin, digest: stored.digest, path: undefined };
+    await writeRecord({ folder: at(), record: { ...work.record, trees: { qemu: from } } });
+    const [made] = await patches();
+    expect(made?.name).toBe('qemu-8.2.0-rc2.patch');
+    expect(made?.source).toMatchObject({ version: '8.2.2', wanted: '8.2.0-rc2', fresh: false });
+    expect(notes.at(-1)).toContain('stands in for 8.2.0-rc2');
   });
 
   test('a grader reads them without a remark', async () => {

@@ -151,6 +151,10 @@ describe('what is not right', () => {
       lab('work', '--into', root),
     ]);
     expect(results.map(({ code }) => code)).toEqual([2, 2, 2, 2, 2, 2]);
+    expect(await lab('work', '--only', 'qmeu')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('qemu, linux, module'),
+    });
     for (const { stderr } of results) expect(stderr).toContain('Next: ');
   });
 
