@@ -59,11 +59,13 @@ describe.skipIf(skipped)('a kernel with KASAN, lockdep and kmemleak (LAB_TEST_KA
   }
 });
 
-describe.skipIf(skipped).each(['kernel-modules', 'virtblkiosim', 'my-rng'])(
-  '%s (LAB_TEST_KASAN=1)',
-  (name) => {
+describe
+  .skipIf(skipped)
+  .each([['kernel-modules'], ['virtblkiosim'], ['my-rng'], ['my-rng', '--variant', 'further']])(
+  '%s %s %s (LAB_TEST_KASAN=1)',
+  (...words) => {
     test('is clean on such a kernel', async () => {
-      const { code, stdout, stderr } = await lab('test', name, ...options, '--json');
+      const { code, stdout, stderr } = await lab('test', ...words, ...options, '--json');
       const { checks } = JSON.parse(stdout) as Report;
       expect(
         checks.filter(({ outcome }) => outcome !== 'passed' && outcome !== 'skipped'),

@@ -81,6 +81,7 @@ static size_t my_rng_draw_wide(struct my_rng *rng, __le32 *to, size_t wanted)
 void my_rng_ring_start(struct my_rng *rng)
 {
 	rng->tail = 0;
+	WRITE_ONCE(rng->done, false);
 	WRITE_ONCE(rng->ring_error, false);
 	writel(MY_RNG_IRQ_ALL, rng->regs + MY_RNG_REG_IRQ_STATUS);
 	writeq(rng->ring_address, rng->regs + MY_RNG_REG_RING_ADDRESS);
@@ -101,11 +102,14 @@ void my_rng_ring_stop(struct my_rng *rng)
 	readl(rng->regs + MY_RNG_REG_CONTROL);
 }
 
-/*
- * Who reads may be the first to notice that the device was pulled out, as the
- * bus answers for it. @rng->lock is held.
+/**
+ * my_rng_is_lost - tell whether the device is gone, as its driver or the bus say
+ * @rng: the device; @rng->lock is held
+ *
+ * Who reads may be the first to notice that a device was pulled out: the bus
+ * answers for it, with all ones.
  */
-static bool my_rng_is_lost(struct my_rng *rng)
+bool my_rng_is_lost(struct my_rng *rng)
 {
 	if (READ_ONCE(rng->gone))
 		return true;
@@ -125,7 +129,8 @@ static u32 my_rng_status(const struct my_rng_descriptor *descriptor)
 static bool my_rng_ended(const struct my_rng *rng,
 			 const struct my_rng_descriptor *descriptor)
 {
-	return my_rng_status(descriptor) != MY_RNG_STATUS_PENDING ||
+	return (READ_ONCE(rng->done) &&
+		my_rng_status(descriptor) != MY_RNG_STATUS_PENDING) ||
 	       READ_ONCE(rng->ring_error) || READ_ONCE(rng->gone);
 }
 
@@ -176,11 +181,13 @@ static int my_rng_transfer(struct my_rng *rng, dma_addr_t address, u32 length)
 	descriptor->address = cpu_to_le64(address);
 	descriptor->length = cpu_to_le32(length);
 	descriptor->status = cpu_to_le32(MY_RNG_STATUS_PENDING);
+	/* The interrupt of the last transfer was waited for: none is under way. */
+	WRITE_ONCE(rng->done, false);
 	/* This also makes the device see the descriptor. */
 	writel(++rng->tail, rng->regs + MY_RNG_REG_RING_TAIL);
 
 	left = my_rng_wait(rng, descriptor);
-	if (my_rng_status(descriptor) == MY_RNG_STATUS_DONE) {
+	if (left > 0 && my_rng_status(descriptor) == MY_RNG_STATUS_DONE) {
 		/* What the device wrote before the status is read after it. */
 		dma_rmb();
 		return 0;

@@ -216,9 +216,9 @@ static long my_rng_get_one(struct my_rng_file *f, void __user *slot, bool wide)
 		return -ERESTARTSYS;
 	gone = rng->gone;
 	value = gone ? 0 : my_rng_value(rng, wide);
-	/* The bus answers for a device that was pulled out. */
+	/* What the bus answers for a device that was pulled out. */
 	if (unlikely((u32)value == ~0))
-		gone = !pci_device_is_present(rng->pdev);
+		gone = my_rng_is_lost(rng);
 	epoch = rng->epoch;
 	mutex_unlock(&rng->lock);
 

@@ -50,6 +50,8 @@ static irqreturn_t my_rng_interrupt(int irq, void *data)
 		return IRQ_NONE;
 
 	writel(status, rng->regs + MY_RNG_REG_IRQ_STATUS);
+	if (status & MY_RNG_IRQ_DONE)
+		WRITE_ONCE(rng->done, true);
 	if (status & MY_RNG_IRQ_RING_ERROR)
 		WRITE_ONCE(rng->ring_error, true);
 	wake_up(&rng->events);

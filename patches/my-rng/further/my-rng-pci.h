@@ -76,6 +76,7 @@ struct my_rng_descriptor {
  * @events: waits for a transfer to end, or the device to go
  * @lock: held while the device is used; guards the members below
  * @gone: the driver lets go of the device, or it was pulled out
+ * @done: an interrupt told that a transfer has ended
  * @ring_error: the device did not like the ring and has stopped
  * @epoch: how often it was seeded
  * @tail: how many descriptors were offered since the ring was started
@@ -95,6 +96,7 @@ struct my_rng {
 	wait_queue_head_t events;
 	struct mutex lock; /* the device, and what follows */
 	bool gone;
+	bool done;
 	bool ring_error;
 	u32 epoch;
 	u32 tail;
@@ -106,6 +108,7 @@ bool my_rng_has_path(const struct my_rng *rng, unsigned int path);
 ssize_t my_rng_draw(struct my_rng *rng, unsigned int path, __le32 *to,
 		    size_t wanted, u32 *epoch);
 int my_rng_seed(struct my_rng *rng, u32 seed);
+bool my_rng_is_lost(struct my_rng *rng);
 void my_rng_ring_start(struct my_rng *rng);
 void my_rng_ring_stop(struct my_rng *rng);
 

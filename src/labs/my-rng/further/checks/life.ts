@@ -23,7 +23,7 @@ export const lifeChecks: readonly Check[] = [
   {
     id: 'reload',
     title: `${ROUNDS} times loaded and unloaded: memory and slab are as before, and the driver still serves`,
-    deadline: 60_000,
+    deadline: 120_000,
     needs: ['busy'],
     skip: noExactMemory,
     run: reload,
