@@ -148,7 +148,7 @@ describe.skipIf(noCompiler)('rng-bench (needs cc)', () => {
   const options = { seconds: 0.01, warmUp: 0.001, samples: 20 };
 
   test('counts what it reads', () => {
-    const [, ...args] = benchArguments({ mode: 'read', node: '/dev/zero', size: 65536 }, options);
+    const args = benchArguments({ mode: 'read', node: '/dev/zero', size: 65536 }, options);
     const { status, stdout } = call(...args);
     const result = parseResult(stdout.toString());
     if (result?.event !== 'result') throw new Error(`no result: ${stdout.toString()}`);

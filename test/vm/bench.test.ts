@@ -2,11 +2,25 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { type BenchReport, parseBenchReport } from '../../src/bench/report.js';
-import { noQemuLeft, useCli } from './cli.js';
+import { finished, noQemuLeft, said, useCli } from './cli.js';
 
-const { lab, state } = useCli();
+const { lab, start, state } = useCli();
 
 const SHORT = ['--rounds', '2', '--seconds', '0.05'];
+
+const AS_IT_WAS = /\/my_rng_pci\nvirtio_rng\.0\n0\n0\n$/;
+
+/** The driver of the basic device, the kernel's source of numbers, modules and programs that the bench brings in. */
+async function drivers(): Promise<string> {
+  const script = [
+    'readlink /sys/bus/pci/devices/0000:00:04.0/driver',
+    'cat /sys/class/misc/hw_random/rng_current',
+    'lsmod | grep -c -e "^my_rng " -e "^my_rng_fixed "',
+    'ps ax | grep -c "[r]ng-bench"',
+    'true',
+  ].join('\n');
+  return (await lab('exec', '-m', 'bench', '--', 'sh', '-c', script)).stdout;
+}
 
 /** The tests of this file run in order; a machine is up from the first to the last but one. */
 describe('lab bench', () => {
@@ -80,15 +94,14 @@ describe('lab bench', () => {
     expect(report.bars.map(({ id }) => id)).toEqual(['wide', 'bulk', 'virtio']);
   });
 
-  test('leaves the machine as it was', async () => {
-    const script = [
-      'readlink /sys/bus/pci/devices/0000:00:04.0/driver',
-      'cat /sys/class/misc/hw_random/rng_current',
-      'lsmod | grep -c -e "^my_rng " -e "^my_rng_fixed "',
-      'true',
-    ].join('\n');
-    const { stdout } = await lab('exec', '-m', 'bench', '--', 'sh', '-c', script);
-    expect(stdout).toMatch(/\/my_rng_pci\nvirtio_rng\.0\n0\n$/);
+  test('leaves the machine as it was, also when it is interrupted', async () => {
+    expect(await drivers()).toMatch(AS_IT_WAS);
+    const endless = start('bench', '--name', 'bench', '--variants', 'fixed', '--rounds', '1000');
+    const ended = finished(endless);
+    await said(endless, 'Measure');
+    endless.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 130, stdout: '' });
+    expect(await drivers()).toMatch(AS_IT_WAS);
   });
 
   test('prints a table; variants can be chosen', async () => {

@@ -2,7 +2,7 @@ import { LabError } from '../../../errors.js';
 import type { Guest } from '../../../guest/guest.js';
 import type { Machine } from '../../../machine/machine.js';
 import { type Device, findDevices } from './counters.js';
-import type { Request } from './program.js';
+import { BUSY, type Request } from './program.js';
 import type { RngVariant } from './variants.js';
 
 /** Where the numbers of a variant come from on this machine. */
@@ -77,6 +77,9 @@ function placeOf(variant: RngVariant, devices: readonly Device[], sources: Sourc
   return { variant, device, request, ...commandsOf(module, device) };
 }
 
+/** Those that can have the basic device in place of my_rng_pci. */
+const OTHER_MODULES = ['my_rng', 'my_rng_fixed'];
+
 /** The basic device is taken from its driver and given to another one for a while. */
 function commandsOf(
   module: RngVariant['module'],
@@ -84,20 +87,20 @@ function commandsOf(
 ): Pick<Place, 'enter' | 'leave'> {
   if (module === undefined || device === undefined) return { enter: [], leave: [] };
   const address = `0000:00:${device.slot.toString(16).padStart(2, '0')}.0`;
-  return {
-    enter: [
-      `if [ -e ${DRIVER}/${address} ]; then echo ${address} >${DRIVER}/unbind; fi`,
-      `insmod /opt/lab/${module}.ko`,
-      `[ -e ${OWN_NODE} ] || mknod ${OWN_NODE} c 250 0`,
-    ],
-    leave: [
-      `if [ -d /sys/module/${module} ]; then rmmod ${module}; fi`,
-      `[ -e ${DRIVER}/${address} ] || echo ${address} >${DRIVER}/bind`,
-    ],
-  };
+  const leave = [
+    ...OTHER_MODULES.map((name) => `if [ -d /sys/module/${name} ]; then rmmod ${name}; fi`),
+    `[ -e ${DRIVER}/${address} ] || echo ${address} >${DRIVER}/bind`,
+  ];
+  const enter = [
+    ...leave, // a run that was killed left its own
+    `echo ${address} >${DRIVER}/unbind`,
+    `insmod /opt/lab/${module}.ko`,
+    `[ -e ${OWN_NODE} ] || mknod ${OWN_NODE} c 250 0`,
+  ];
+  return { enter, leave };
 }
 
-/** Calls `use` while the guest is ready for a variant; it is put back whatever happens. */
+/** Calls `use` while the guest is ready for a variant; it is put back whatever happens, when rng-bench has ended. */
 export async function inPlace<T>(
   guest: Guest,
   { variant, enter, leave }: Place,
@@ -106,7 +109,8 @@ export async function inPlace<T>(
 ): Promise<T> {
   const run = async (commands: readonly string[], options: { signal?: AbortSignal }) => {
     if (commands.length === 0) return;
-    const { exitCode, stdout, stderr } = await guest.exec(['sh', '-e', '-c', commands.join('\n')], options);
+    const script = [`flock ${BUSY} true`, ...commands].join('\n');
+    const { exitCode, stdout, stderr } = await guest.exec(['sh', '-e', '-c', script], options);
     if (exitCode !== 0) throw notReady(variant, `${stdout}${stderr}`);
   };
   try {

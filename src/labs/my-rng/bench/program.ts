@@ -52,21 +52,17 @@ export interface RunOptions {
   readonly signal: AbortSignal;
 }
 
+/** A file of the guest that is locked as long as rng-bench lives: one that was interrupted takes a moment to go. */
+export const BUSY = '/run/rng-bench.lock';
+const PROGRAM = ['flock', '-s', BUSY, 'rng-bench'];
+
 /** The arguments that rng-bench is called with. */
 export function benchArguments(
   request: Request,
   { seconds, warmUp, samples }: Omit<RunOptions, 'signal'>,
 ): string[] {
-  return [
-    'rng-bench',
-    '-t',
-    String(seconds),
-    '-w',
-    String(warmUp),
-    '-l',
-    String(samples),
-    ...requestArguments(request),
-  ];
+  const lengths = ['-t', String(seconds), '-w', String(warmUp), '-l', String(samples)];
+  return [...lengths, ...requestArguments(request)];
 }
 
 function requestArguments({ mode, node, size, path }: Request): string[] {
@@ -88,7 +84,7 @@ export async function runProgram(
   request: Request,
   options: RunOptions,
 ): Promise<ProgramResult> {
-  const command = benchArguments(request, options);
+  const command = [...PROGRAM, ...benchArguments(request, options)];
   const { signal, seconds, warmUp } = options;
   // a request is not interrupted half-way, and the slowest ones take a second
   const timeout = guest.timeouts.guestCommand + (2 * seconds + warmUp) * 2000;
@@ -127,7 +123,7 @@ export async function readBytes(
   signal: AbortSignal,
 ): Promise<Buffer> {
   const size = request.mode === 'ioctl32' ? 4 : request.mode === 'ioctl64' ? 8 : (request.size ?? 4096);
-  const command = ['rng-bench', '-d', '-n', String(Math.ceil(count / size)), ...requestArguments(request)];
+  const command = [...PROGRAM, '-d', '-n', String(Math.ceil(count / size)), ...requestArguments(request)];
   const { stdout } = await guest.exec(`${command.join(' ')} | base64 -w 0`, { signal, check: true });
   return Buffer.from(stdout, 'base64').subarray(0, count);
 }

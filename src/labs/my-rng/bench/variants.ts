@@ -1,4 +1,5 @@
 import type { BenchVariant } from '../../../bench/bench.js';
+import { FURTHER_DEVICES } from '../further/devices.js';
 import type { Device } from './counters.js';
 import type { Request } from './program.js';
 
@@ -31,8 +32,10 @@ const SMALL_SIZES = SIZES.filter((size) => size <= 64 * KIB);
 const basic = ({ extended }: Device) => !extended;
 const libc = ({ extended, message, algorithm }: Device) => extended && message && algorithm === 'libc';
 
-/** Generators of the device besides that of the C library, which the other variants have. */
-const ALGORITHMS = ['xorshift64star', 'pcg32', 'mt19937'] as const;
+/** Generators of the machine's devices besides that of the C library, which the other variants have. */
+const ALGORITHMS = [...new Set(FURTHER_DEVICES.map((device) => device.algorithm))].filter(
+  (name) => name !== 'libc',
+);
 
 /** The yardstick. */
 export const BASIC = 'basic';
