@@ -62,7 +62,7 @@ describe('what the guest says against what the device counted', () => {
 
 describe('where the time goes', () => {
   const result = { id: 'a', title: 'A', size: 4, bytesPerSecond: summarize([4e6]) };
-  const costs: Costs = { call: 600, device: 40, accesses: 1, exit: 260, waits: false };
+  const costs: Costs = { call: 600, device: 40, accesses: 1, exit: 260 };
   const parts = (found: ReturnType<typeof splitOf>) =>
     Object.fromEntries(found.parts.map(({ kind, nanoseconds }) => [kind, Math.round(nanoseconds)]));
 
@@ -73,8 +73,11 @@ describe('where the time goes', () => {
     expect(split.remark).toBeUndefined();
   });
 
-  test('a request that sleeps also waits', () => {
-    expect(parts(splitOf(result, { ...costs, waits: true }))).toHaveProperty('guest', 100);
+  test('a transfer is one of a single number, and copying', () => {
+    expect(parts(splitOf(result, { ...costs, transfer: 910 }))).toEqual({
+      ...{ call: 600, exit: 260, wait: 50, device: 40, copy: 50 },
+    });
+    expect(parts(splitOf(result, { ...costs, transfer: 100 }))).toMatchObject({ wait: 0, copy: 100 });
   });
 
   test('parts that are more than the whole are said to be', () => {
@@ -84,7 +87,7 @@ describe('where the time goes', () => {
   });
 
   test('without counters the rest is one part', () => {
-    expect(parts(splitOf(result, { call: 600, waits: true }))).toEqual({ call: 600, unknown: 400 });
+    expect(parts(splitOf(result, { call: 600 }))).toEqual({ call: 600, unknown: 400 });
   });
 });
 
@@ -99,7 +102,7 @@ describe('bars', () => {
       ['virtio', true],
     ]);
     expect(bars[1]?.reached.value).toBeCloseTo(361 / 3.33, 6);
-    expect(bars[1]?.limit).toBe('limited by: device 65 %, then driver and waiting 33 % of the time');
+    expect(bars[1]?.limit).toBe('limited by: device 65 %, then copying 22 % of the time');
   });
 
   test('stand only for what was measured', () => {

@@ -4,7 +4,7 @@ export const STYLE = `
   --page: #fbfbfa; --card: #fff; --ink: #1c1d1f; --quiet: #5d6168; --rule: #dcdee2; --shade: #f1f2f4; --grid: #e6e8eb;
   --accent: #1f66b5; --own: #b4540a; --good: #1a7f45; --bad: #c40f1c; --known: #7a4bc2;
   --s0: #1f66b5; --s1: #c2560c; --s2: #16855b; --s3: #a8408c; --s4: #8a6d00; --s5: #5a5f68; --s6: #7a4bc2; --s7: #0f7f96;
-  --call: #9ecbf2; --driver: #3f83c9; --guest: #6aa7df; --exit: #f2b455; --device: #4fb286; --unknown: #c3c7cd;
+  --call: #9ecbf2; --driver: #3f83c9; --wait: #d9a3c9; --copy: #6aa7df; --exit: #f2b455; --device: #4fb286; --unknown: #c3c7cd;
 }
 @media (prefers-color-scheme: dark) {
   :root {
@@ -57,7 +57,7 @@ svg .cap[class*=' s'] { stroke: var(--s); stroke-width: 3; opacity: .5; }
 svg .sign { fill: var(--s); stroke: var(--card); stroke-width: 1; }
 svg .leader { fill: none; stroke: var(--s); opacity: .6; }
 svg .name { fill: var(--s); font-weight: 600; }
-.call { --p: var(--call); } .driver { --p: var(--driver); } .guest { --p: var(--guest); } .exit { --p: var(--exit); } .device { --p: var(--device); } .unknown { --p: var(--unknown); }
+.call { --p: var(--call); } .driver { --p: var(--driver); } .wait { --p: var(--wait); } .copy { --p: var(--copy); } .exit { --p: var(--exit); } .device { --p: var(--device); } .unknown { --p: var(--unknown); }
 svg .part { fill: var(--p); }
 svg .on { fill: #15181c; stroke: none; font-size: 11.5px; }
 .swatch { display: inline-block; width: .85em; height: .85em; border-radius: 2px; background: var(--p); margin-right: .45em; vertical-align: -.05em; }
