@@ -140,10 +140,11 @@ async function baseWrong(context: CheckContext): Promise<void> {
     if (exitCode === 0) throw new CheckFailure(`${what}: insmod succeeded`, said);
     const line = said.find((text) => says.test(text));
     if (line === undefined) throw new CheckFailure(`${what}: the log does not say why`, [`${says}`, ...said]);
+    // the other driver offers the devices to the kernel, which may take numbers at once
+    if (prepare !== LOAD_PCI) expectEqual(`${what}: what all counted`, await allCounters(context), before);
     context.prove(`${what}: ${line}`);
   }
   await mustRun(context, LOAD_PCI);
-  expectEqual('what all devices counted', await allCounters(context), before);
 }
 
 async function allCounters(context: CheckContext): Promise<string> {
