@@ -85,7 +85,7 @@ export function splitOf(
   const parts = [...known, { kind, nanoseconds: Math.max(0, -over) } as const].filter(
     (part) => part.kind !== 'wait' || transfer !== undefined,
   );
-  if (over <= 0) return { ...whole, parts };
+  if (over < nanoseconds / 100) return { ...whole, parts };
   const remark = `the parts were measured at another time than the whole, and are ${((100 * over) / nanoseconds).toFixed(0)} % more`;
   return { ...whole, parts, remark };
 }
