@@ -107,18 +107,19 @@ export async function inPlace<T>(
   signal: AbortSignal,
   use: () => Promise<T>,
 ): Promise<T> {
-  const run = async (commands: readonly string[], options: { signal?: AbortSignal }) => {
+  // neither is cut short: what goes on in the guest after an interruption would meet what undoes it
+  const run = async (commands: readonly string[]) => {
     if (commands.length === 0) return;
     const script = [`flock ${BUSY} true`, ...commands].join('\n');
-    const { exitCode, stdout, stderr } = await guest.exec(['sh', '-e', '-c', script], options);
+    const { exitCode, stdout, stderr } = await guest.exec(['sh', '-e', '-c', script]);
     if (exitCode !== 0) throw notReady(variant, `${stdout}${stderr}`);
   };
   try {
-    await run(enter, { signal });
+    await run(enter);
+    signal.throwIfAborted();
     return await use();
   } finally {
-    // an interrupted run leaves the machine as it found it as well
-    await run(leave, {});
+    await run(leave);
   }
 }
 
