@@ -104,10 +104,10 @@ void my_rng_ring_stop(struct my_rng *rng)
 
 /**
  * my_rng_is_lost - tell whether the device is gone, as its driver or the bus say
- * @rng: the device; @rng->lock is held
+ * @rng: the device
  *
  * Who reads may be the first to notice that a device was pulled out: the bus
- * answers for it, with all ones.
+ * answers for it, with all ones. Two who notice at once both say so.
  */
 bool my_rng_is_lost(struct my_rng *rng)
 {
@@ -278,7 +278,7 @@ int my_rng_seed(struct my_rng *rng, u32 seed)
 		return -ERESTARTSYS;
 	if (!READ_ONCE(rng->gone)) {
 		writel(seed, rng->regs + MY_RNG_REG_SEED);
-		rng->epoch++;
+		WRITE_ONCE(rng->epoch, rng->epoch + 1);
 		ret = 0;
 	}
 	mutex_unlock(&rng->lock);

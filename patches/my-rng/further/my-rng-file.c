@@ -14,6 +14,7 @@
 #include <linux/minmax.h>
 #include <linux/module.h>
 #include <linux/poll.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
@@ -203,25 +204,28 @@ static u64 my_rng_value(const struct my_rng *rng, bool wide)
 
 /*
  * With nothing kept, the usual case, a value goes from the register to the
- * program without the lock of the file: what this costs is what a number costs.
+ * program without any lock: what this costs is what a number costs. Whoever
+ * lets go of the device waits for those who have not seen it yet. A seed that
+ * comes between the two reads makes a value that is kept a stale one, never the
+ * other way round.
  */
 static long my_rng_get_one(struct my_rng_file *f, void __user *slot, bool wide)
 {
 	struct my_rng *rng = f->rng;
+	u64 value = 0;
 	bool gone;
-	u64 value;
 	u32 epoch;
 
-	if (mutex_lock_interruptible(&rng->lock))
-		return -ERESTARTSYS;
-	gone = rng->gone;
-	value = gone ? 0 : my_rng_value(rng, wide);
+	rcu_read_lock();
+	gone = READ_ONCE(rng->gone);
+	epoch = READ_ONCE(rng->epoch);
+	if (!gone)
+		value = my_rng_value(rng, wide);
+	rcu_read_unlock();
+
 	/* What the bus answers for a device that was pulled out. */
 	if (unlikely((u32)value == ~0))
 		gone = my_rng_is_lost(rng);
-	epoch = rng->epoch;
-	mutex_unlock(&rng->lock);
-
 	if (gone)
 		return -ENODEV;
 	if (wide ? put_user(value, (u64 __user *)slot) :

@@ -19,6 +19,7 @@
 #include <linux/io.h>
 #include <linux/kdev_t.h>
 #include <linux/module.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 
 #include "my-rng-pci.h"
@@ -128,6 +129,9 @@ static void my_rng_leave(void *data)
 		writel(0, rng->regs + MY_RNG_REG_IRQ_ENABLE);
 	}
 	mutex_unlock(&rng->lock);
+
+	/* Expedited: a machine may have many devices, and unloading takes all. */
+	synchronize_rcu_expedited();
 }
 
 /* Memory for the ring, an interrupt, and the device may write into memory. */

@@ -84,7 +84,8 @@ struct my_rng_descriptor {
  * @ring_address: the same for the device
  *
  * Open files outlive the device. The structure lives until the last of them is
- * closed; whoever holds @lock and finds @gone unset may use the device.
+ * closed; whoever holds @lock and finds @gone unset may use the device. Who only
+ * reads RNG or RNG64 may do so in an RCU read-side critical section instead.
  */
 struct my_rng {
 	struct device dev;
