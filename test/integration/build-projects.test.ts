@@ -91,7 +91,8 @@ describe('buildQemu', () => {
 
   it('blames the host when no contributed file is at fault', async () => {
     const source = await smallQemu(join(temp.path, 'q4'));
-    const request = { source, contributions: [], flags: ['--fail'] };
+    await writeFile(join(source.tree, 'configure'), '#!/bin/sh\necho no disk\nexit 1\n');
+    const request = { source, contributions: [] };
     const error = await failure(buildQemu(request, { step: quietStep(), timeouts }));
     expect(error).toMatchObject({ code: 'build/failed', blame: 'host' });
   });

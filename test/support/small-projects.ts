@@ -13,7 +13,6 @@ export async function smallQemu(dir: string): Promise<SourceTree> {
   await put(dir, {
     configure: `#!/bin/sh
 echo "configured with $*"
-for o in "$@"; do [ "$o" = --fail ] && exit 1; done
 cat > build.ninja <<END
 rule cc
   command = gcc -Wall -MMD -MF \\$out.d -c \\$in -o \\$out
