@@ -2,11 +2,7 @@
 /*
  * ioctl-probe: observes /proc/ioctl_test from user space; judges nothing
  *
- * Prints one JSON object per line. Each line is written before the next step is
- * taken, so the output tells how far the probe came should the kernel kill it.
- * The first line has "event":"start", the last one "event":"end"; without the
- * last line the probe died. "error" is the name of an errno value, or null where
- * the call succeeded.
+ * The output is that of all probes, see probe.h.
  *
  * Exit status: 0 observed, 1 could not observe (a line "event":"blocked" says
  * why), 2 wrong usage.
@@ -24,6 +20,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "../../common/probe.h"
+
 struct fields {
 	int field1;
 	char field2;
@@ -36,32 +34,7 @@ struct fields {
 #define PAGE		4096UL
 #define CANARY		0xa5
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-enum { EXIT_OBSERVED = 0, EXIT_BLOCKED = 1, EXIT_USAGE = 2 };
-
 /* ---- output ---- */
-
-static const char *error_json(int error)
-{
-	static char text[32];
-	const char *name = error ? strerrorname_np(error) : NULL;
-
-	if (!error)
-		return "null";
-	if (name)
-		snprintf(text, sizeof(text), "\"%s\"", name);
-	else
-		snprintf(text, sizeof(text), "\"errno %d\"", error);
-	return text;
-}
-
-static int report_blocked(const char *what)
-{
-	printf("{\"event\":\"blocked\",\"what\":\"%s\",\"error\":%s}\n", what,
-	       error_json(errno));
-	return EXIT_BLOCKED;
-}
 
 static void try_call(int fd, const char *name, unsigned int command, uintptr_t address)
 {
@@ -111,7 +84,7 @@ static int run_slots(int fd, const struct fields *fields)
 	size_t i;
 
 	if (!area)
-		return report_blocked("memory");
+		return report_blocked("memory", errno);
 	for (i = 0; i < ARRAY_SIZE(slots); i++) {
 		memset(area, CANARY, 2 * PAGE);
 		memcpy(area + slots[i].offset, &fields->field1, sizeof(int));
@@ -148,7 +121,7 @@ static int run_bad_pointers(int fd, const struct fields *fields)
 
 	(void)fields;
 	if (!pages || !hole || mprotect(pages + PAGE, PAGE, PROT_NONE))
-		return report_blocked("memory");
+		return report_blocked("memory", errno);
 	for (i = 0; i < ARRAY_SIZE(bad); i++)
 		try_call(fd, bad[i].name, IOCTL_TEST, bad[i].address);
 	return EXIT_OBSERVED;
@@ -224,10 +197,10 @@ static int observe(const char *name, const struct fields *fields, bool ordinary,
 	int fd;
 
 	if (ordinary && !become_ordinary())
-		return report_blocked("setuid");
+		return report_blocked("setuid", errno);
 	fd = open(FILE_NAME, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	if (wait)
 		wait_for_end_of_input();
 	for (i = 0; i < ARRAY_SIZE(subcommands); i++) {

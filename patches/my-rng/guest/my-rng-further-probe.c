@@ -3,11 +3,8 @@
  * my-rng-further-probe: observes the nodes of my_rng_pci from user space; judges
  * nothing
  *
- * Prints one JSON object per line. Each line is written before the next step is
- * taken, so the output tells how far the probe came should the kernel kill it.
- * The first line has "event":"start", the last one "event":"end". "error" is the
- * name of an errno value, or null where the call succeeded. What was read goes
- * to files, whose bytes the host compares with what the device gives.
+ * The output is that of all probes, see probe.h. What was read goes to files,
+ * whose bytes the host compares with what the device gives.
  *
  * Exit status: 0 observed, 1 could not observe (a line "event":"blocked" says
  * why), 2 wrong usage.
@@ -28,43 +25,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../common/probe.h"
 #include "../further/my-rng.h"
 
 #define PAGE		4096UL
 #define MAX_PROCESSES	64
 #define MAX_BYTES	(256 * 1024 * 1024UL)
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-enum { EXIT_OBSERVED = 0, EXIT_BLOCKED = 1, EXIT_USAGE = 2 };
-
 /* ---- output ---- */
-
-static const char *error_json(int error)
-{
-	static char text[32];
-	const char *name = error ? strerrorname_np(error) : NULL;
-
-	if (!error)
-		return "null";
-	if (name)
-		snprintf(text, sizeof(text), "\"%s\"", name);
-	else
-		snprintf(text, sizeof(text), "\"errno %d\"", error);
-	return text;
-}
 
 static void report(const char *name, long result)
 {
 	printf("{\"event\":\"call\",\"name\":\"%s\",\"result\":%ld,\"error\":%s}\n",
 	       name, result < 0 ? -1 : result, error_json(result < 0 ? errno : 0));
-}
-
-static int report_blocked(const char *what)
-{
-	printf("{\"event\":\"blocked\",\"what\":\"%s\",\"error\":%s}\n", what,
-	       error_json(errno));
-	return EXIT_BLOCKED;
 }
 
 /* ---- one open node ---- */
@@ -131,11 +104,11 @@ static int run_read(char **args)
 	size_t calls;
 
 	if (fd < 0 || !memory)
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("seed", seed(fd, args[2]));
 	report("read", read_all(fd, memory, bytes, strtoul(args[4], NULL, 0), &calls));
 	report("calls", calls);
-	return keep(args[5], memory, bytes) ? EXIT_OBSERVED : report_blocked("file");
+	return keep(args[5], memory, bytes) ? EXIT_OBSERVED : report_blocked("file", errno);
 }
 
 /* ---- get NODE SEED COUNT ---- */
@@ -150,7 +123,7 @@ static int run_get(char **args)
 	int i;
 
 	if (fd < 0)
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("seed", seed(fd, args[1]));
 	for (i = 0; i < count; i++) {
 		report("get64", ioctl(fd, MY_RNG_IOC_GET64, &two));
@@ -171,7 +144,7 @@ static int run_commands(char **args)
 	__u64 two;
 
 	if (fd < 0)
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	for (path = MY_RNG_PATH_AUTO; path <= MY_RNG_PATH_BULK + 1; path++)
 		report("path", ioctl(fd, MY_RNG_IOC_PATH, &path));
 	report("get64", ioctl(fd, MY_RNG_IOC_GET64, &two));
@@ -203,7 +176,7 @@ static int run_pointers(char **args)
 	ssize_t got;
 
 	if (fd < 0 || !memory || mprotect(memory + 2 * PAGE, PAGE, PROT_NONE))
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("seed", seed(fd, args[2]));
 	try_all(fd, "null", NULL);
 	try_all(fd, "protected", memory + 2 * PAGE);
@@ -218,7 +191,7 @@ static int run_pointers(char **args)
 	mprotect(memory + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE);
 	report("rest", read(fd, memory + got, 3 * PAGE));
 	return keep(args[3], memory, got + 3 * PAGE) ? EXIT_OBSERVED :
-						      report_blocked("file");
+						      report_blocked("file", errno);
 }
 
 /* ---- signal NODE PATH SEED FILE ---- */
@@ -239,7 +212,7 @@ static int run_signal(char **args)
 	ssize_t got;
 
 	if (fd < 0 || !memory || sigaction(SIGALRM, &action, NULL))
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("seed", seed(fd, args[2]));
 	setitimer(ITIMER_REAL, &often, NULL);
 	got = read(fd, memory, MAX_BYTES - PAGE);
@@ -249,7 +222,7 @@ static int run_signal(char **args)
 		return EXIT_OBSERVED;
 	report("rest", read(fd, memory + got, 1024));
 	return keep(args[3], memory, got + 1024) ? EXIT_OBSERVED :
-						   report_blocked("file");
+						   report_blocked("file", errno);
 }
 
 /* ---- together NODE PATH SEED PROCESSES BYTES CHUNK FILE ---- */
@@ -282,7 +255,7 @@ static int run_together(char **args)
 	int i;
 
 	if (fd < 0 || processes > MAX_PROCESSES || pipe(gate))
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("seed", seed(fd, args[2]));
 	fflush(stdout);
 	for (i = 0; i < processes; i++) {
@@ -311,7 +284,7 @@ static int run_hold(char **args)
 	ssize_t got;
 
 	if (fd < 0 || !memory)
-		return report_blocked("open");
+		return report_blocked("open", errno);
 	report("poll", poll(&waiting, 1, 0) == 1 ? waiting.revents : 0);
 	report("first", read(fd, memory, PAGE));
 	do {

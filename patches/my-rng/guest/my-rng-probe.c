@@ -2,11 +2,8 @@
 /*
  * my-rng-probe: observes the my_rng driver from user space; judges nothing
  *
- * Prints one JSON object per line. Each line is written before the next step is
- * taken, so the output tells how far the probe came should the kernel kill it.
- * The first line has "event":"start", the last one "event":"end"; without the
- * last line the probe died. "error" is the name of an errno value, or null where
- * the call succeeded. Numbers and seeds are unsigned 32-bit.
+ * The output is that of all probes, see probe.h. Numbers and seeds are unsigned
+ * 32-bit.
  *
  * Exit status: 0 observed, 1 could not observe (the node does not open, no
  * memory, no processes; a line "event":"blocked" says which), 2 wrong usage.
@@ -25,6 +22,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "../../common/probe.h"
+
 #define MY_RNG_NODE	"/dev/my_rng_driver"
 #define MY_RNG_IOC_GET	_IOR('q', 1, unsigned int)
 #define MY_RNG_IOC_SEED	_IOW('q', 1, unsigned int)
@@ -38,10 +37,6 @@
 #define MAX_COUNT	1000000UL
 #define MAX_PROCESSES	256UL
 #define MAX_ARGS	2
-
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-enum { EXIT_OBSERVED = 0, EXIT_BLOCKED = 1, EXIT_USAGE = 2 };
 
 /* One open node, the seed that -s gave, and whether -w was given. */
 struct probe {
@@ -60,20 +55,6 @@ struct subcommand {
 
 /* ---- output ---- */
 
-static const char *error_json(int error)
-{
-	static char text[32];
-	const char *name = error ? strerrorname_np(error) : NULL;
-
-	if (!error)
-		return "null";
-	if (name)
-		snprintf(text, sizeof(text), "\"%s\"", name);
-	else
-		snprintf(text, sizeof(text), "\"errno %d\"", error);
-	return text;
-}
-
 static const char *bool_json(bool value)
 {
 	return value ? "true" : "false";
@@ -87,13 +68,6 @@ static void print_numbers(const uint32_t *numbers, size_t count)
 	for (i = 0; i < count; i++)
 		printf("%s%u", i ? "," : "", numbers[i]);
 	printf("]");
-}
-
-static int report_blocked(const char *what, int error)
-{
-	printf("{\"event\":\"blocked\",\"what\":\"%s\",\"error\":%s}\n", what,
-	       error_json(error));
-	return EXIT_BLOCKED;
 }
 
 /* ---- the driver's two commands; 0 or an errno value ---- */

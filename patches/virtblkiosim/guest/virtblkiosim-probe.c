@@ -2,11 +2,7 @@
 /*
  * virtblkiosim-probe: observes a block device and its ioctls; judges nothing
  *
- * Prints one JSON object per line. Each line is written before the next step is
- * taken, so the output tells how far the probe came should the kernel kill it.
- * The first line has "event":"start", the last one "event":"end"; without the
- * last line the probe died. "error" is the name of an errno value, or null where
- * the call succeeded.
+ * The output is that of all probes, see probe.h.
  *
  * Data that it writes to the whole disk is a function of a key: word i, 32 bits
  * little endian, is mix(i * 0x9e3779b1 + key), see mix() below. So whoever knows
@@ -33,6 +29,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../common/probe.h"
+
 #define NODE		"/dev/virtblkiosim"
 
 #define IOC_REGISTER	_IO('q', 0)
@@ -50,10 +48,6 @@
 #define MAX_ARGS	2
 #define STALE		0x5157a1e5U
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
-
-enum { EXIT_OBSERVED = 0, EXIT_BLOCKED = 1, EXIT_USAGE = 2 };
-
 struct probe {
 	const char *node;
 	int fd;
@@ -70,30 +64,9 @@ struct subcommand {
 
 /* ---- output ---- */
 
-static const char *error_json(int error)
-{
-	static char text[32];
-	const char *name = error ? strerrorname_np(error) : NULL;
-
-	if (!error)
-		return "null";
-	if (name)
-		snprintf(text, sizeof(text), "\"%s\"", name);
-	else
-		snprintf(text, sizeof(text), "\"errno %d\"", error);
-	return text;
-}
-
 static const char *bool_json(bool value)
 {
 	return value ? "true" : "false";
-}
-
-static int report_blocked(const char *what, int error)
-{
-	printf("{\"event\":\"blocked\",\"what\":\"%s\",\"error\":%s}\n", what,
-	       error_json(error));
-	return EXIT_BLOCKED;
 }
 
 /* ---- data from a key ---- */
