@@ -31,8 +31,8 @@ export async function chooseWork<F extends WorkFlags, O extends PrepareOptions>(
   const lab = await loadLab(name);
   if (flags.work === undefined) return options(lab, flags);
   requireAlone(flags);
-  const { findWork } = await import('../src/work/record.js');
-  const { labInWork } = await import('../src/work/use.js');
+  const { findWork } = await import('../src/workfolder/record.js');
+  const { labInWork } = await import('../src/workfolder/use.js');
   const { hostTimeouts } = await import('./host.js');
   const work = await findWork(flags.work);
   if (work.record.lab !== lab.name) throw otherLab(work.folder, work.record.lab);

@@ -1,8 +1,8 @@
 import type { Command } from '@commander-js/extra-typings';
 import type { StepContext } from '../../src/events.js';
 import type { Grading } from '../../src/grade/grading.js';
-import type { MadePatch } from '../../src/work/patches.js';
-import type { MadeFrom, WorkFolder } from '../../src/work/record.js';
+import type { MadePatch } from '../../src/workfolder/patches.js';
+import type { MadeFrom, WorkFolder } from '../../src/workfolder/record.js';
 import { DEFAULT_LAB, NO_GUEST } from '../options.js';
 import type { Graded } from '../ui/patches.js';
 
@@ -49,7 +49,7 @@ interface PatchFlags {
 async function patch(folder: string | undefined, flags: PatchFlags, signal: AbortSignal): Promise<void> {
   const { join, resolve } = await import('node:path');
   const { loadGradingOf } = await import('../../src/grade/load-grading.js');
-  const { makePatches, patchSteps, writePatches } = await import('../../src/work/patches.js');
+  const { makePatches, patchSteps, writePatches } = await import('../../src/workfolder/patches.js');
   const { hostTimeouts } = await import('../host.js');
   const { preflight } = await import('../preflight.js');
   const { withDisplay } = await import('../ui/display.js');
@@ -77,7 +77,7 @@ async function patch(folder: string | undefined, flags: PatchFlags, signal: Abor
 async function findFolder(folder: string | undefined): Promise<WorkFolder> {
   const { existsSync } = await import('node:fs');
   const { join } = await import('node:path');
-  const { findWork, WORK_FILE } = await import('../../src/work/record.js');
+  const { findWork, WORK_FILE } = await import('../../src/workfolder/record.js');
   const usual = `${DEFAULT_LAB}-work`;
   return await findWork(folder ?? (existsSync(join(usual, WORK_FILE)) ? usual : '.'));
 }
@@ -98,7 +98,7 @@ async function read(
   const { mkdir } = await import('node:fs/promises');
   const { join } = await import('node:path');
   const { runStep } = await import('../../src/events.js');
-  const { readBack } = await import('../../src/work/read-back.js');
+  const { readBack } = await import('../../src/workfolder/read-back.js');
   const { hostTimeouts } = await import('../host.js');
   return await runStep(context, 'reading', READING, ({ signal }) =>
     withStaged(patches, async (staged, scratch) => {

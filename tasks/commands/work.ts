@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
-import type { MadeWork } from '../../src/work/make.js';
+import type { MadeWork } from '../../src/workfolder/make.js';
 import { addReleaseOptions, labArgument, NO_GUEST, type TreeFlags, treeOptions } from '../options.js';
 
 /** `lab work`: a folder with the vanilla sources and the exercise's skeleton. */
@@ -55,7 +55,7 @@ interface WorkFlags extends TreeFlags {
 async function work(name: string, flags: WorkFlags, signal: AbortSignal): Promise<void> {
   const { resolve } = await import('node:path');
   const { loadLab } = await import('../../src/lab/registry.js');
-  const { makeWork, skeletonOf, workParts, workSteps } = await import('../../src/work/make.js');
+  const { makeWork, skeletonOf, workParts, workSteps } = await import('../../src/workfolder/make.js');
   const { preflight } = await import('../preflight.js');
   const { hostTimeouts } = await import('../host.js');
   const { withDisplay } = await import('../ui/display.js');

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { GradeReport } from '../../src/grade/grade-report.js';
-import type { MadePatch } from '../../src/work/patches.js';
-import type { Remark } from '../../src/work/sort-out.js';
+import type { MadePatch } from '../../src/workfolder/patches.js';
+import type { Remark } from '../../src/workfolder/sort-out.js';
 
 /** A grading, and the folder with its reports. */
 export interface Graded {

@@ -16,7 +16,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['src/image', 'src/guest', 'src/intake'],
   ['src/sandbox'],
   ['src/lab'],
-  ['src/work'],
+  ['src/workfolder'],
   ['src/grade'],
   ['src/bench'],
   ['src/labs'],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { whitespaceErrors } from '../../src/work/whitespace.js';
+import { whitespaceErrors } from '../../src/workfolder/whitespace.js';
 
 describe('blanks in a patch', () => {
   const patch = (...lines: string[]) =>
