@@ -11,7 +11,10 @@ const project = (name: string, order: number, options: object = {}) => ({
   },
 });
 
-/** Unit tests never boot; integration tests use small real processes; vm tests start real machines, one at a time. */
+/**
+ * Unit tests never boot; integration tests use small real processes; vm tests start real machines, one at a time; device
+ * tests ask registers, without a guest, on variants of the QEMU that the vm tests have built.
+ */
 export default defineConfig({
   root: `${import.meta.dirname}/..`,
   test: {
@@ -25,6 +28,7 @@ export default defineConfig({
         fileParallelism: false,
         maxWorkers: 1,
       }),
+      project('device', 3, { testTimeout: 60_000, hookTimeout: 60_000 }),
     ],
   },
 });
