@@ -152,19 +152,28 @@ async function bursts(keyboard: LoadedKeyboard): Promise<void> {
  * prefix, never does.
  */
 async function atLeastOnce(
-  { context, setup, place }: LoadedKeyboard,
+  keyboard: LoadedKeyboard,
   label: string,
   attempt: (choice: Choice, readers: Readers) => Promise<string>,
 ): Promise<void> {
+  const { context } = keyboard;
   for (let left = ATTEMPTS - 1; ; left -= 1) {
     try {
-      await using readers = await Readers.start(context, setup, [place]);
-      return context.prove(await attempt(new Choice(context.nonce, `${label} ${left}`), readers));
+      return context.prove(await once(keyboard, `${label} ${left}`, attempt));
     } catch (error) {
       if (left === 0 || !(error instanceof CheckFailure)) throw error;
-      context.note(`an attempt failed: ${error.message}`);
+      context.note([`an attempt failed: ${error.message}`, ...error.evidence].join('; '));
     }
   }
+}
+
+async function once(
+  { context, setup, place }: LoadedKeyboard,
+  label: string,
+  attempt: (choice: Choice, readers: Readers) => Promise<string>,
+): Promise<string> {
+  await using readers = await Readers.start(context, setup, [place]);
+  return await attempt(new Choice(context.nonce, label), readers);
 }
 
 /**
