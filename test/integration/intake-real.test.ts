@@ -14,6 +14,7 @@ import { useTempFolder } from '../support/temp.js';
 const folder = useTempFolder();
 const cache = join(homedir(), '.cache/lab/sources');
 const base = join(packageRoot, 'patches/my-rng/submissions/base');
+const skeleton = join(packageRoot, 'patches/my-rng/skeleton');
 const signal = new AbortController().signal;
 const timeouts = scaled(1);
 
@@ -32,8 +33,8 @@ function handIn(trees: Record<Project, { tree: string }>): string {
   const dir = join(folder.path, 'hand-in');
   const additions: Record<Project, Record<string, (text: string) => string>> = {
     qemu: {
-      'hw/misc/Kconfig': (text) => text + readFileSync(join(base, 'device-Kconfig'), 'utf8'),
-      'hw/misc/meson.build': (text) => text + readFileSync(join(base, 'device-meson.build'), 'utf8'),
+      'hw/misc/Kconfig': (text) => text + readFileSync(join(skeleton, 'Kconfig.frag'), 'utf8'),
+      'hw/misc/meson.build': (text) => text + readFileSync(join(skeleton, 'meson.build.frag'), 'utf8'),
     },
     linux: {
       'drivers/misc/Kconfig': (text) =>

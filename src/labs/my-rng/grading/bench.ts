@@ -62,11 +62,15 @@ export async function layFoundation(
   );
   const sources = { qemu: await qemuSource, linux: await linuxSource };
   const builtIn = lab.variants['built-in'];
-  if (builtIn === undefined) throw new TypeError('the lab has no variant built-in');
-  const qemuRequest = { source: sources.qemu, contributions: lab.qemu };
+  if (builtIn === undefined || lab.skeleton === undefined) {
+    throw new TypeError('the lab has no variant built-in, or no skeleton');
+  }
+  const reference = { source: sources.qemu, contributions: lab.qemu };
+  // Meson needs ten seconds when a build file differs from that of the seed; the skeleton has what most need.
+  const frame = { source: sources.qemu, contributions: lab.skeleton.qemu };
   const plain = { source: sources.linux, config: options.kernelConfig, contributions: [], fragments: [] };
   const seeded = { ...plain, contributions: builtIn.contributions, fragments: builtIn.fragments };
-  const qemu = step('qemu', (s) => buildQemu(qemuRequest, { step: s, timeouts }));
+  const qemu = step('qemu', (s) => buildQemu(reference, { step: s, timeouts }));
   const linux = step('linux', (s) => buildLinux(plain, { step: s, timeouts }));
   const image = qemu.then(({ img }) =>
     step('image', (s) =>
@@ -83,7 +87,7 @@ export async function layFoundation(
   );
   const built = { qemu: await qemu, linux: await linux, image: await image };
   const seeds = await step('seeds', async (s) => ({
-    qemuSeed: await seedQemu(qemuRequest, { step: s, timeouts }),
+    qemuSeed: await seedQemu(frame, { step: s, timeouts }),
     linuxSeed: await seedLinux(seeded, { step: s, timeouts }),
   }));
   const extras = await step('programs', async (s) => ({
