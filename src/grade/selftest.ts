@@ -4,10 +4,11 @@ import { runStep } from '../events.js';
 import type { Outcome } from '../lab/check.js';
 import { type Fixture, makeHandIn } from './fixture.js';
 import { type GradeContext, gradeAll } from './grade.js';
-import type { GradedSubmission, GradeReport } from './grade-report.js';
+import type { GradedCheck, GradedSubmission, GradeReport } from './grade-report.js';
 import type { GradingRequest } from './grading.js';
 import { writeReports } from './grading-folder.js';
 import { describeDifferences, diffReports } from './render/diff-reports.js';
+import { visibleLines } from './render/text.js';
 import { openWitness, type Trace } from './witness.js';
 
 /** What grading our own fixtures showed about the grading. */
@@ -43,6 +44,8 @@ export interface WrongLine {
   readonly expected: readonly Outcome[];
   readonly actual: Outcome;
   readonly fact: string;
+  /** What was seen in the checks of the line that did not pass, each line with the id of its check; visible text. */
+  readonly evidence: readonly string[];
 }
 
 export interface SelftestRequest extends Omit<GradingRequest, 'handIns' | 'resume'> {
@@ -104,15 +107,35 @@ async function make({ fixtures, bench, folder }: SelftestRequest, { context, tim
   });
 }
 
-function compare(fixture: Fixture, graded: GradedSubmission): FixtureResult {
+/** Pure. */
+export function compare(
+  fixture: Pick<Fixture, 'name' | 'kind' | 'expect'>,
+  graded: GradedSubmission,
+): FixtureResult {
   const wrong = Object.entries(fixture.expect).flatMap(([line, wanted]): WrongLine[] => {
     const expected = [wanted].flat();
     const actual = graded.lines.find(({ id }) => id === line);
     if (actual !== undefined && expected.includes(actual.outcome)) return [];
-    return [{ line, expected, actual: actual?.outcome ?? 'error', fact: actual?.fact ?? '' }];
+    return [
+      {
+        line,
+        expected,
+        actual: actual?.outcome ?? 'error',
+        fact: actual?.fact ?? '',
+        evidence: actual?.checks.flatMap(evidenceOf) ?? [],
+      },
+    ];
   });
   const { name, kind } = fixture;
   return { name, kind, wrong, folder: graded.folder, duration: graded.timings.total ?? 0 };
+}
+
+const MOST_LINES = 20;
+const MOST_CHARACTERS = 400;
+
+function evidenceOf({ id, outcome, evidence }: GradedCheck): string[] {
+  if (!FAILING.includes(outcome) && outcome !== 'error') return [];
+  return visibleLines(evidence, MOST_CHARACTERS, MOST_LINES).map((line) => `${id}: ${line}`);
 }
 
 const FAILING: readonly Outcome[] = ['failed', 'crashed', 'timed-out'];

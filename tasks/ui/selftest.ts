@@ -18,8 +18,8 @@ export function describeSelftest(report: SelftestReport): string[] {
 }
 
 function wrongLines({ kind, name, wrong }: FixtureResult): string[] {
-  return wrong.map(
-    ({ line, expected, actual, fact }) =>
-      `${kind}/${name}: ${line}: expected ${expected.join(' or ')}, got ${actual}${fact === '' ? '' : `: ${fact}`}`,
-  );
+  return wrong.flatMap(({ line, expected, actual, fact, evidence }) => [
+    `${kind}/${name}: ${line}: expected ${expected.join(' or ')}, got ${actual}${fact === '' ? '' : `: ${fact}`}`,
+    ...evidence.map((text) => `    | ${text}`),
+  ]);
 }

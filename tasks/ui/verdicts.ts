@@ -1,4 +1,5 @@
 import { styleText } from 'node:util';
+import { visible } from '../../src/grade/render/text.js';
 import { type Report, tally } from '../../src/grade/report.js';
 import type { Outcome, Verdict } from '../../src/lab/check.js';
 import { shown } from './machine.js';
@@ -21,8 +22,9 @@ export function verdictLine(verdict: Verdict): string {
   if (outcome === 'passed') return `${head} ${dim(`(${duration(verdict.duration)})`)}\n`;
   const quiet = outcome === 'skipped' || outcome === 'blocked';
   const blame = verdict.blame === undefined || quiet ? '' : `, charged to the ${verdict.blame}`;
-  const lines = [`${head}`, `    ${outcome}${blame}: ${fact ?? ''}`];
-  if (!quiet) lines.push(...evidence.flatMap((text) => text.split('\n')).map((line) => `    | ${line}`));
+  const lines = [`${head}`, `    ${outcome}${blame}: ${visible(fact ?? '')}`];
+  if (!quiet)
+    lines.push(...evidence.flatMap((text) => visible(text).split('\n')).map((line) => `    | ${line}`));
   if (hint !== undefined) lines.push(`    likely cause: ${hint}`);
   return `${lines.join('\n')}\n`;
 }

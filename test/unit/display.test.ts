@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { parsePaths } from '../../tasks/commands/cp.js';
 import { bytes, duration, Progress } from '../../tasks/ui/progress.js';
+import { verdictLine } from '../../tasks/ui/verdicts.js';
 
 describe('Progress', () => {
   const at = (done: number) => ({ type: 'progress', step: 's', done, total: 100, unit: 'steps' }) as const;
@@ -21,6 +22,20 @@ describe('Progress', () => {
   test('without a total only says how far it is', () => {
     const event = { type: 'progress', step: 's', done: 3 * 1024 * 1024, unit: 'bytes' } as const;
     expect(new Progress().describe(event)).toBe('3.0 MiB');
+  });
+});
+
+describe('verdictLine', () => {
+  test('shows what a guest wrote without letting it drive the terminal', () => {
+    const seen = {
+      fact: 'it said \u001b]0;owned\u0007',
+      proof: [],
+      evidence: ['one\u001b[2J', 'two\nthree'],
+    };
+    const verdict = { id: 'a-check', title: 'a check', outcome: 'failed', duration: 1, ...seen } as const;
+    expect(verdictLine(verdict)).toBe(
+      '✗ a-check                    a check\n    failed: it said ^[]0;owned^G\n    | one\n    | two\n    | three\n',
+    );
   });
 });
 
