@@ -11,15 +11,15 @@ import { describeContributions } from './tree.js';
 import type { BuildContext, WorkTree } from './worktree.js';
 
 /**
- * A built tree with a reference solution in it, frozen. A submission is built on an overlay of it: whatever the
- * submission has in common with the reference (configuration, Kconfig symbols, build files) is built already.
+ * A built tree with a solution or a skeleton of ours in it, frozen. A submission is built on an overlay of it: whatever
+ * the submission has in common with it (configuration, Kconfig symbols, build files) is built already.
  */
 export interface Seed {
   /** Holds `src/` and `build/`. Never written to; what is in `build/` may be written through an overlay by anybody. */
   readonly dir: string;
   /** Where it was built. Build files hold this path, so it has to be seen there. */
   readonly at: string;
-  /** Paths of `src/` in which the reference differs from the pristine source. */
+  /** Paths of `src/` in which it differs from the pristine source. */
   readonly contributed: readonly string[];
   /** The unpacked source. */
   readonly pristine: string;
