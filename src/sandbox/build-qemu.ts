@@ -78,7 +78,7 @@ const BINARY = 'qemu-system-x86_64';
 
 /**
  * A new Kconfig symbol changes a header that a thousand files include. If nothing in it changed but symbols of the
- * submission and of the reference, which no other file can know, it keeps its old time, and those files their objects.
+ * submission and of the seed, which no other file can know, it keeps its old time, and those files their objects.
  */
 async function script(seed: Seed, files: SubmittedFiles): Promise<string> {
   const own = await ownSymbols(seed, files);
@@ -95,12 +95,12 @@ async function script(seed: Seed, files: SubmittedFiles): Promise<string> {
 }
 
 async function ownSymbols(seed: Seed, files: SubmittedFiles): Promise<string[]> {
-  const reference = {
+  const seeded = {
     paths: seed.contributed,
     read: async (path: string) => (await readTreeFile(join(seed.dir, 'src'), path))?.data,
   };
   const wanted = { paths: [...files.keys()], read: async (path: string) => files.get(path)?.data };
-  return [...(await addedSymbols(seed, reference)), ...(await addedSymbols(seed, wanted))];
+  return [...(await addedSymbols(seed, seeded)), ...(await addedSymbols(seed, wanted))];
 }
 
 function nothingBuilt(): LabError {
