@@ -31,14 +31,14 @@ export async function runChecks(
     const reason = dead ?? missingNeed(check, passed);
     const skipped = check.skip?.(target);
     options.onStart?.(check);
-    const verdict =
+    const { verdict, over } =
       skipped !== undefined
         ? resting(check, 'skipped', skipped)
         : reason !== undefined
           ? resting(check, 'blocked', reason)
           : await runCheck(check, target, options.signal);
     if (verdict.outcome === 'passed') passed.add(check.id);
-    if (verdict.outcome === 'crashed') dead = `the machine did not survive ${check.id}`;
+    if (over) dead = `the machine did not survive ${check.id}`;
     verdicts.push(verdict);
     options.onVerdict?.(verdict);
   }
@@ -50,8 +50,14 @@ function missingNeed(check: Check, passed: ReadonlySet<string>): string | undefi
   return missing === undefined ? undefined : `it builds on ${missing}, which did not pass`;
 }
 
-function resting({ id, title }: Check, outcome: Outcome, fact: string): Verdict {
-  return { id, title, outcome, fact, proof: [], evidence: [], duration: 0 };
+interface Ran {
+  readonly verdict: Verdict;
+  /** Whether the machine is of no further use. */
+  readonly over: boolean;
+}
+
+function resting({ id, title }: Check, outcome: Outcome, fact: string): Ran {
+  return { verdict: { id, title, outcome, fact, proof: [], evidence: [], duration: 0 }, over: false };
 }
 
 type End =
@@ -60,7 +66,7 @@ type End =
   | { kind: 'late' }
   | { kind: 'dead'; fact: string; evidence?: readonly string[]; blame?: Blame };
 
-async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal): Promise<Verdict> {
+async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal): Promise<Ran> {
   const proof: string[] = [];
   const evidence: string[] = [];
   const stop = new AbortController();
@@ -82,7 +88,8 @@ async function runCheck(check: Check, target: CheckTarget, signal: AbortSignal):
   stop.abort();
   const common = { id: check.id, title: check.title, proof, duration: performance.now() - started };
   if (isLate(end)) evidence.push(...(await blockedTasks(target)));
-  return { ...common, ...judge(end, evidence, { limit, target, cursor, proof }) };
+  const verdict = { ...common, ...judge(end, evidence, { limit, target, cursor, proof }) };
+  return { verdict, over: end.kind === 'dead' || verdict.outcome === 'crashed' };
 }
 
 async function firstEnd(
@@ -90,20 +97,23 @@ async function firstEnd(
   target: CheckTarget,
   { limit, cursor, signal }: { limit: number; cursor: number; signal: AbortSignal },
 ): Promise<End> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<End>((resolve) => {
-    timer = setTimeout(() => resolve({ kind: 'late' }), limit);
-  });
+  const timers: NodeJS.Timeout[] = [];
+  const after = (ms: number, end: End) =>
+    new Promise<End>((resolve) => timers.push(setTimeout(() => resolve(end), ms)));
   const exit = target.machine.exited.then((how) => ended(how, target));
   const dead = Promise.race([exit, panicked(target, { cursor, signal, timeout: limit })]);
   try {
-    const end = await Promise.race([body, late, dead]);
-    // A dying machine breaks the connection a moment before its exit is seen.
-    return end.kind === 'threw' && isLost(end.error) ? await Promise.race([dead, settle(end)]) : end;
+    const end = await Promise.race([body, after(limit, { kind: 'late' }), dead]);
+    if (end.kind !== 'threw' || !isCutOff(end.error)) return end;
+    // A dying machine breaks its connections a while before its exit is seen.
+    return await Promise.race([dead, after(GOES_DOWN * target.timeouts.scale, end)]);
   } finally {
-    clearTimeout(timer);
+    for (const timer of timers) clearTimeout(timer);
   }
 }
+
+/** Milliseconds from the loss of a connection to the end of a QEMU that is going down. */
+const GOES_DOWN = 2000;
 
 /** What a sanitizer finds is charged to the device under test if its source is in the report, and otherwise to QEMU. */
 function ended(exit: QemuExit, { machine }: CheckTarget): End {
@@ -111,8 +121,24 @@ function ended(exit: QemuExit, { machine }: CheckTarget): End {
   if (found !== undefined) {
     return { kind: 'dead', fact: found.message, evidence: found.evidence, blame: found.blame };
   }
+  const outside = endedFromOutside(exit);
+  if (outside !== undefined) {
+    const fact = `QEMU was ended from outside: ${outside}`;
+    return { kind: 'dead', fact, evidence: exit.lines, blame: 'host' };
+  }
   const { signal, code } = exit;
   return { kind: 'dead', fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})` };
+}
+
+/**
+ * What QEMU says of SIGTERM and the like. Only asked of a machine that an earlier command started, whose end nobody
+ * sees: of our own child it is known, and a device under test may print what it likes.
+ */
+function endedFromOutside({ code, signal, lines }: QemuExit): string | undefined {
+  if (code !== null || signal !== null) return undefined;
+  return lines
+    .map((line) => /terminating on signal \d+.*/.exec(line)?.[0])
+    .find((found) => found !== undefined);
 }
 
 /** A kernel that panicked does not end QEMU and does not close the connection; only its console tells. */
@@ -122,11 +148,17 @@ async function panicked(
 ): Promise<End> {
   const { cursor: from, signal, timeout } = wait;
   const options = { name: 'a panic', from, signal, timeout, fatal: [] };
-  const panic = await machine.console
-    .waitFor(/Kernel panic - not syncing: .*/, options)
-    .catch(() => undefined);
+  const panic = await machine.console.waitFor(PANIC, options).catch(() => undefined);
   // No panic within the time: the other events decide.
   return panic === undefined ? await new Promise(() => {}) : { kind: 'dead', fact: panic.match[0] };
+}
+
+const PANIC = /Kernel panic - not syncing: .*/;
+
+/** The last lines, or those around a panic: what it prints of registers and calls is longer. */
+function lastWords(console: readonly string[]): readonly string[] {
+  const panic = console.findIndex((line) => PANIC.test(line));
+  return panic < 0 ? console.slice(-20) : console.slice(Math.max(0, panic - 10), panic + 10);
 }
 
 function isLate(end: End): boolean {
@@ -137,10 +169,8 @@ function isTimeout(error: unknown): error is LabError {
   return error instanceof LabError && error.code === 'guest/timeout';
 }
 
-function settle(end: End): Promise<End> {
-  return new Promise((resolve) => {
-    setTimeout(() => resolve(end), 200);
-  });
+function isCutOff(error: unknown): boolean {
+  return isLost(error) || (error instanceof LabError && error.code === 'monitor/closed');
 }
 
 function isLost(error: unknown): boolean {
@@ -157,7 +187,7 @@ interface Seen {
 type Judgement = Pick<Verdict, 'outcome' | 'evidence'> & Partial<Pick<Verdict, 'blame' | 'fact' | 'hint'>>;
 
 function judge(end: End, evidence: readonly string[], seen: Seen): Judgement {
-  const console = seen.target.machine.console.lines(seen.cursor).slice(-20);
+  const console = lastWords(seen.target.machine.console.lines(seen.cursor));
   if (end.kind === 'returned' && seen.proof.length > 0) return { outcome: 'passed', evidence };
   if (end.kind === 'returned') {
     const fact = 'the check ended without any proof; that is a mistake in the check';

@@ -74,6 +74,35 @@ describe('runChecks', () => {
     expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'QEMU ended (SIGSEGV)' });
   });
 
+  test('a QEMU that somebody else ended is a fault of the host, and nothing more is tried on it', async () => {
+    const line = 'qemu-system-x86_64: terminating on signal 15 from pid 4711 (kill)';
+    const target = makeTarget(Promise.resolve({ code: null, signal: null, lines: [line] }));
+    const hangs = check('a', () => new Promise(() => {}));
+    const verdicts = await runChecks([hangs, passes('next')], target, { signal: never });
+    expect(verdicts[0]).toMatchObject({
+      outcome: 'error',
+      blame: 'host',
+      fact: 'QEMU was ended from outside: terminating on signal 15 from pid 4711 (kill)',
+    });
+    expect(verdicts[1]).toMatchObject({ outcome: 'blocked', fact: 'the machine did not survive a' });
+  });
+
+  test.each(['guest/lost', 'monitor/closed'])('%s waits for how QEMU ends', async (code) => {
+    const target = makeTarget(delay(300).then(() => ({ code: null, signal: 'SIGSEGV', lines: [] })));
+    const cut = check('a', () =>
+      Promise.reject(new LabError({ code, blame: 'host', fact: 'cut', next: '' })),
+    );
+    const [verdict] = await runChecks([cut], target, { signal: never });
+    expect(verdict).toMatchObject({ outcome: 'crashed', fact: 'QEMU ended (SIGSEGV)' });
+  });
+
+  test('a device that only says so is charged: how our own child ended is known', async () => {
+    const lines = ['qemu-system-x86_64: terminating on signal 15 from pid 4711 (kill)'];
+    const target = makeTarget(Promise.resolve({ code: 0, signal: null, lines }));
+    const [verdict] = await runChecks([check('a', () => new Promise(() => {}))], target, { signal: never });
+    expect(verdict).toMatchObject({ outcome: 'crashed', blame: 'submission' });
+  });
+
   test('a panic on the console ends the check at once', async () => {
     const target = makeTarget();
     const hangs = check('a', ({ machine }) => {
@@ -85,6 +114,22 @@ describe('runChecks', () => {
       outcome: 'crashed',
       fact: 'Kernel panic - not syncing: sysrq triggered crash',
     });
+  });
+
+  test('the panic is in the evidence however much the kernel prints after it', async () => {
+    const target = makeTarget();
+    const hangs = check('a', ({ machine }) => {
+      const panic = 'Kernel panic - not syncing: sysrq triggered crash';
+      const dump = Array.from({ length: 50 }, (_, i) => `register ${i}`);
+      (machine.console as Console).push(`${['the cause', panic, ...dump].join('\n')}\n`);
+      return new Promise(() => {});
+    });
+    const [verdict] = await runChecks([hangs], target, { signal: never });
+    expect(verdict?.evidence.slice(0, 3)).toEqual([
+      'the cause',
+      'Kernel panic - not syncing: sysrq triggered crash',
+      'register 0',
+    ]);
   });
 
   test('each check has its own deadline, and is told to stop', async () => {

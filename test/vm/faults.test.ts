@@ -40,6 +40,20 @@ describe('faults', () => {
     expect((await lab('up', ...FAST)).code).toBe(0);
   });
 
+  test('a QEMU that somebody ends during the checks is not charged to what is tested', async () => {
+    const child = start('test', '--name', 'fault', '--json');
+    const end = finished(child);
+    await said(child, 'pci-identity');
+    process.kill(qemuProcesses(state())[0] ?? 0, 'SIGTERM');
+    const { code, stdout } = await end;
+    const report = JSON.parse(stdout);
+    expect([code, report.outcome]).toEqual([69, 'error']);
+    const ended = report.checks.find((check: { outcome: string }) => check.outcome === 'error');
+    expect(ended).toMatchObject({ blame: 'host', fact: expect.stringContaining('ended from outside') });
+    expect(report.checks.at(-1).outcome).toBe('blocked');
+    expect((await lab('up', ...FAST)).code).toBe(0);
+  });
+
   test('a panic during the checks is a crash with the console, not an error of ours', async () => {
     const test = lab('test', '--name', 'fault', '--json');
     const panic = await lab('exec', '--', 'sh', '-c', 'sleep 0.5; echo c > /proc/sysrq-trigger');
