@@ -1,3 +1,4 @@
+import { visible } from '../../src/grade/render/text.js';
 import type { FixtureResult, SelftestReport } from '../../src/grade/selftest.js';
 
 /** What a self-test found, for a terminal: everything that is not as it has to be, and the counts. */
@@ -19,7 +20,7 @@ export function describeSelftest(report: SelftestReport): string[] {
 
 function wrongLines({ kind, name, wrong }: FixtureResult): string[] {
   return wrong.flatMap(({ line, expected, actual, fact, evidence }) => [
-    `${kind}/${name}: ${line}: expected ${expected.join(' or ')}, got ${actual}${fact === '' ? '' : `: ${fact}`}`,
+    `${kind}/${name}: ${line}: expected ${expected.join(' or ')}, got ${actual}${fact === '' ? '' : `: ${visible(fact)}`}`,
     ...evidence.map((text) => `    | ${text}`),
   ]);
 }

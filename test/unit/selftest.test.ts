@@ -20,10 +20,10 @@ test('a wrong verdict is told with what its checks saw, and nothing of it reache
   const lines = failing.checks.map((check) =>
     check.outcome === 'failed' ? { ...check, evidence: ['one\u001b[2J\u0007', 'two\nthree'] } : check,
   );
-  const graded = { ...bad, lines: [{ ...failing, checks: lines }] };
+  const graded = { ...bad, lines: [{ ...failing, fact: 'three\u0007', checks: lines }] };
   const text = told([compared(graded, failing.id)]).join('\n');
   const id = lines.find(({ outcome }) => outcome === 'failed')?.id ?? '';
-  expect(text).toContain(`good/example: ${failing.id}: expected passed, got failed: ${failing.fact}`);
+  expect(text).toContain(`good/example: ${failing.id}: expected passed, got failed: three^G\n`);
   expect(text).toContain(`    | ${id}: one^G\n    | ${id}: two\n    | ${id}: three\n`);
   expect(text).toContain('0 of 1 fixtures as expected (good 0/1');
 });
