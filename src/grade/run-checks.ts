@@ -187,12 +187,12 @@ interface Seen {
 type Judgement = Pick<Verdict, 'outcome' | 'evidence'> & Partial<Pick<Verdict, 'blame' | 'fact' | 'hint'>>;
 
 function judge(end: End, evidence: readonly string[], seen: Seen): Judgement {
-  const console = lastWords(seen.target.machine.console.lines(seen.cursor));
   if (end.kind === 'returned' && seen.proof.length > 0) return { outcome: 'passed', evidence };
   if (end.kind === 'returned') {
     const fact = 'the check ended without any proof; that is a mistake in the check';
     return { outcome: 'error', blame: 'host', fact, evidence };
   }
+  const console = lastWords(seen.target.machine.console.lines(seen.cursor));
   if (end.kind === 'dead') {
     const { fact, blame = 'submission', evidence: seen = console } = end;
     const outcome = blame === 'host' ? 'error' : 'crashed';

@@ -1,8 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, normalize, relative } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
-
-const root = join(import.meta.dirname, '../..');
+import { sourceFiles as files, root } from '../support/source-files.js';
 
 /** Bottom first. Imports, type imports included, go to a lower layer or stay in their room. */
 const LAYERS: readonly (readonly string[])[] = [
@@ -39,12 +38,6 @@ interface Import {
   readonly file: string;
   readonly target: string;
 }
-
-const files = ['src', 'tasks'].flatMap((folder) =>
-  readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
-    .map((entry) => relative(root, join(entry.parentPath, entry.name))),
-);
 
 const imports: readonly Import[] = files.flatMap((file) => {
   const text = readFileSync(join(root, file), 'utf8');

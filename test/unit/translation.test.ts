@@ -1,11 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { runInThisContext } from 'node:vm';
 import { transform } from 'esbuild';
 import ts from 'typescript';
 import { describe, expect, test } from 'vitest';
-
-const root = join(import.meta.dirname, '../..');
+import { root, sourceFiles } from '../support/source-files.js';
 
 /**
  * esbuild keeps the error of a block with `using` in a variable of the whole function. In a loop that catches it, every
@@ -33,30 +32,24 @@ describe('using in a loop', () => {
   });
 
   test('is nowhere in what esbuild translates', () => {
-    const files = ['src', 'tasks'].flatMap((folder) =>
-      readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-        .filter((entry) => entry.isFile() && entry.name.endsWith('.ts'))
-        .map((entry) => join(entry.parentPath, entry.name)),
-    );
-    expect(files.length).toBeGreaterThan(50);
+    expect(sourceFiles.length).toBeGreaterThan(50);
     expect(usingsInLoops('f.ts', 'for (;;) { await using a = b(); }')).toEqual(['f.ts:1']);
     expect(usingsInLoops('f.ts', 'while (b) { using a = b; const c = a; }')).toEqual(['f.ts:1']);
     expect(usingsInLoops('f.ts', 'for (;;) { const a = () => { using a = b(); } }')).toEqual([]);
-    expect(files.flatMap((file) => usingsInLoops(relative(root, file), readFileSync(file, 'utf8')))).toEqual(
-      [],
-    );
+    const found = sourceFiles.flatMap((file) => usingsInLoops(file, readFileSync(join(root, file), 'utf8')));
+    expect(found).toEqual([]);
   });
 });
 
 /** `file:line` of each `using` whose function has a loop around it. */
 function usingsInLoops(file: string, text: string): string[] {
   const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest, true);
+  const lineOf = (node: ts.Node) => source.getLineAndCharacterOfPosition(node.getStart(source)).line + 1;
   const visit = (node: ts.Node, inLoop: boolean): string[] => {
     const loop = !ts.isFunctionLike(node) && (inLoop || ts.isIterationStatement(node, false));
     // `await using` has this flag too.
     const using = ts.isVariableDeclarationList(node) && (node.flags & ts.NodeFlags.Using) !== 0;
-    const { line } = source.getLineAndCharacterOfPosition(node.getStart(source));
-    const own = using && loop ? [`${file}:${line + 1}`] : [];
+    const own = using && loop ? [`${file}:${lineOf(node)}`] : [];
     const below: string[] = [];
     ts.forEachChild(node, (child) => void below.push(...visit(child, loop)));
     return [...own, ...below];
