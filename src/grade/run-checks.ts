@@ -16,7 +16,8 @@ export interface RunChecksOptions {
  * Runs checks one after another on a live machine and gives each a verdict; never throws for what a check does.
  *
  * A check passes only if it returned and had shown proof. When the machine dies, or a check says that it is of no
- * further use, the check that ran is `crashed` and all later ones are `blocked`.
+ * further use, the check that ran is `crashed` and all later ones are `blocked`, but for those that can still tell
+ * from what the machine left behind that they would have failed.
  */
 export async function runChecks(
   checks: readonly Check[],
@@ -25,20 +26,20 @@ export async function runChecks(
 ): Promise<Verdict[]> {
   const verdicts: Verdict[] = [];
   const passed = new Set<string>();
-  let dead: string | undefined;
+  let end: MachineEnd | undefined;
   for (const check of checks) {
     if (options.signal.aborted) break;
-    const reason = dead ?? missingNeed(check, passed);
+    const reason = end?.fact ?? missingNeed(check, passed);
     const skipped = check.skip?.(target);
     options.onStart?.(check);
     const { verdict, over } =
       skipped !== undefined
         ? resting(check, 'skipped', skipped)
         : reason !== undefined
-          ? resting(check, 'blocked', reason)
+          ? (postMortem(check, target, end) ?? resting(check, 'blocked', reason))
           : await runCheck(check, target, options.signal);
     if (verdict.outcome === 'passed') passed.add(check.id);
-    if (over) dead = `the machine did not survive ${check.id}`;
+    if (over) end = { fact: `the machine did not survive ${check.id}`, blame: verdict.blame };
     verdicts.push(verdict);
     options.onVerdict?.(verdict);
   }
@@ -54,6 +55,21 @@ interface Ran {
   readonly verdict: Verdict;
   /** Whether the machine is of no further use. */
   readonly over: boolean;
+}
+
+interface MachineEnd {
+  readonly fact: string;
+  readonly blame: Blame | undefined;
+}
+
+/** Undefined when the check cannot tell, or when it was not the submission that ended the machine. */
+function postMortem(check: Check, target: CheckTarget, end: MachineEnd | undefined): Ran | undefined {
+  if (end === undefined || end.blame !== 'submission') return undefined;
+  const failure = check.postMortem?.(target);
+  if (failure === undefined) return undefined;
+  const { id, title } = check;
+  const judgement = judgeThrown(failure, [end.fact], []);
+  return { verdict: { id, title, proof: [], duration: 0, ...judgement }, over: false };
 }
 
 function resting({ id, title }: Check, outcome: Outcome, fact: string): Ran {

@@ -19,6 +19,8 @@ export interface Check {
   /** A reason for which this check does not apply to this run. */
   readonly skip?: (context: CheckTarget) => string | undefined;
   readonly run: (context: CheckContext) => Promise<void>;
+  /** What can still be told of it when an earlier check has ended the machine, from what the host has of it. */
+  readonly postMortem?: (context: CheckTarget) => CheckFailure | undefined;
 }
 
 /** What the checks of one run look at. */

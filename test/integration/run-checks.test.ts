@@ -67,6 +67,31 @@ describe('runChecks', () => {
     expect(verdicts[1]).toMatchObject({ outcome: 'blocked', fact: 'the machine did not survive spoils' });
   });
 
+  test('what a machine left behind may still tell against a check that did not come to run', async () => {
+    const spoils = check('spoils', async () => {
+      throw new CheckFailure('the guest hangs', [], undefined, 'crashed');
+    });
+    const postMortem = () =>
+      new CheckFailure('the kernel complains', ['BUG: scheduling while atomic'], 'why');
+    const later = [
+      check('told', async ({ prove }) => prove('never'), { postMortem }),
+      check('untold', async ({ prove }) => prove('never'), { postMortem: () => undefined }),
+    ];
+    const verdicts = await runChecks([spoils, ...later], makeTarget(), { signal: never });
+    expect(verdicts[1]).toMatchObject({
+      ...{ outcome: 'failed', blame: 'submission', fact: 'the kernel complains', hint: 'why', proof: [] },
+      evidence: ['the machine did not survive spoils', 'BUG: scheduling while atomic'],
+    });
+    expect(verdicts[2]?.outcome).toBe('blocked');
+    const alive = await runChecks(later, makeTarget(), { signal: never });
+    expect(alive.map(({ outcome }) => outcome)).toEqual(['passed', 'passed']);
+    const line = 'qemu-system-x86_64: terminating on signal 15 from pid 4711 (kill)';
+    const ended = makeTarget(Promise.resolve({ code: null, signal: null, lines: [line] }));
+    const hangs = check('hangs', () => new Promise(() => {}));
+    const [, told] = await runChecks([hangs, ...later], ended, { signal: never });
+    expect(told?.outcome, 'a fault of the host').toBe('blocked');
+  });
+
   test('the end of QEMU ends the check at once, with the console', async () => {
     const exit = { code: null, signal: 'SIGSEGV', lines: [] };
     const target = makeTarget(delay(20).then(() => exit));

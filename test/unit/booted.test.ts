@@ -1,16 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { Console } from '../../src/console/console.js';
 import { findTrouble } from '../../src/console/kernel-log.js';
 import { explainInsmod } from '../../src/grade/explain-insmod.js';
-import { CheckFailure } from '../../src/lab/check.js';
+import { CheckFailure, type CheckTarget } from '../../src/lab/check.js';
 import { glibcRandom } from '../../src/labs/my-rng/glibc-random.js';
 import { bootedChecks } from '../../src/labs/my-rng/grading/booted.js';
 import { judgeAddresses, judgeCommands } from '../../src/labs/my-rng/grading/booted-answers.js';
+import { consoleComplaints, sortReports } from '../../src/labs/my-rng/grading/booted-complaints.js';
 import { chooseDevice, parseDevices } from '../../src/labs/my-rng/grading/booted-devices.js';
 import { linesSince } from '../../src/labs/my-rng/grading/booted-find.js';
 import { describeCrash, describeHang } from '../../src/labs/my-rng/grading/booted-guard.js';
-import { sortReports } from '../../src/labs/my-rng/grading/booted-log.js';
 import {
   explainNumbers,
   isFaithful,
@@ -19,7 +20,7 @@ import {
 } from '../../src/labs/my-rng/grading/booted-numbers.js';
 import { bootTestLines, describeRounds, readRounds } from '../../src/labs/my-rng/grading/booted-rounds.js';
 import { seedOrder } from '../../src/labs/my-rng/grading/booted-sequence.js';
-import type { BootedSetup } from '../../src/labs/my-rng/grading/booted-setup.js';
+import { type BootedSetup, newFindings } from '../../src/labs/my-rng/grading/booted-setup.js';
 import { expectSlots } from '../../src/labs/my-rng/observed.js';
 import type { EventOf, ProbeEvent } from '../../src/labs/my-rng/probe.js';
 
@@ -279,8 +280,37 @@ describe('describeCrash and describeHang', () => {
 
   test('find a lock that is left held by what had failed before', () => {
     const tried = '{"event":"tried","command":"get","case":"null","address":"0x0","error":"EFAULT"}';
-    expect(describeHang([tried]).fact).toContain('a lock is left held');
-    expect(describeHang(['{"event":"start"}']).fact).not.toContain('lock');
+    expect(describeHang([tried], { alive: true }).fact).toContain('a lock is left held');
+    expect(describeHang(['{"event":"start"}'], { alive: true }).fact).not.toContain('lock');
+  });
+
+  test('say what the kernel had complained about before the hang, rather than guess', () => {
+    const complaint = reportOf('atomic-sleep.log');
+    for (const alive of [true, false]) {
+      const { fact, hint } = describeHang(['{"event":"start"}'], { alive, complaint });
+      expect(fact).toContain(`before that the kernel had complained: ${complaint.title}`);
+      expect(hint).toContain('after spin_unlock()');
+    }
+  });
+
+  test('what the kernel says after its crash follows from that', () => {
+    const log = new Console();
+    const since = { cursor: log.cursor, seconds: 0 };
+    const target = { machine: { console: log } } as unknown as CheckTarget;
+    log.push(console('oops-smap-6.12.log'));
+    log.push(console('atomic-sleep.log'));
+    expect(consoleComplaints(target, { ...newFindings(), since })).toEqual([]);
+    const early = new Console();
+    early.push(console('atomic-sleep.log'));
+    early.push(console('oops-smap-6.12.log'));
+    const found = consoleComplaints(
+      { machine: { console: early } as unknown as CheckTarget['machine'] },
+      {
+        ...newFindings(),
+        since,
+      },
+    );
+    expect(new Set(found.map(({ kind }) => kind))).toEqual(new Set(['atomic-sleep']));
   });
 
   test('a report that comes twice counts once, and what a slow host brings about is only noted', () => {

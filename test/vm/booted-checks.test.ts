@@ -224,6 +224,13 @@ const BAD: Readonly<Record<string, Bad>> = {
     says: /the guest hangs/,
     lines: [SEQUENCE, TRANSFER],
   },
+  sleeps_then_hangs: {
+    code: ['#define TAKE() ({ preempt_disable(); msleep(1); for (;;) cpu_relax(); 0; })'],
+    check: 'driver-kernel-log',
+    outcome: 'failed',
+    says: /complains about the driver: BUG: scheduling while atomic.*spin_unlock/,
+    lines: [SEQUENCE, TRANSFER],
+  },
   no_device: {
     code: ['#define SILENT'],
     check: 'driver-registers',

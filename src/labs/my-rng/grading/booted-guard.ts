@@ -5,8 +5,9 @@ import {
   describeKernelCrash,
   fatalReport as findFatal,
 } from '../../../grade/kernel-crash.js';
-import { type CheckContext, CheckFailure } from '../../../lab/check.js';
+import { type Check, type CheckContext, CheckFailure } from '../../../lab/check.js';
 import { ProbeCut, type ProbeEvent, runProbeAt } from '../probe.js';
+import { complaintHint, consoleComplaints } from './booted-complaints.js';
 import type { Bench, BootedCheck, BootedFindings, BootedLine, BootedSetup } from './booted-setup.js';
 
 /** One step with the driver; far more than it takes, far less than a person would wait. */
@@ -28,6 +29,7 @@ export interface BootedSpec {
   readonly skip?: string | undefined;
   /** False for a check that does not talk to the driver. Default true. */
   readonly talks?: boolean;
+  readonly postMortem?: Check['postMortem'];
   readonly run: (bench: Bench) => Promise<void>;
 }
 
@@ -36,7 +38,7 @@ export interface BootedSpec {
  * hangs is `timed-out`, and later checks do not wait for such a driver again.
  */
 export function bootedCheck(setup: BootedSetup, findings: BootedFindings, spec: BootedSpec): BootedCheck {
-  const { id, title, line, charged = true, needs, skip, talks = true } = spec;
+  const { id, title, line, charged = true, needs, skip, talks = true, postMortem } = spec;
   return {
     id,
     title,
@@ -45,6 +47,7 @@ export function bootedCheck(setup: BootedSetup, findings: BootedFindings, spec: 
     deadline: DEADLINE,
     ...(needs === undefined ? {} : { needs }),
     ...(skip === undefined ? {} : { skip: () => skip }),
+    ...(postMortem === undefined ? {} : { postMortem }),
     run: async (context) => {
       if (talks && findings.stuck !== undefined) throw stillStuck(findings.stuck);
       const cursor = context.machine.console.cursor;
@@ -124,15 +127,13 @@ async function explainHang(error: LabError, scene: Scene): Promise<unknown> {
   const report = fatalReport(scene);
   if (report !== undefined) return crash(report, new CheckFailure(error.message, error.evidence), scene);
   const steps = [error.message, ...error.evidence];
-  if (!(await isAlive(scene.context))) {
-    const fact = 'the guest hangs: nothing in it runs any more since the driver was called';
-    const hint =
-      'look for a loop without an end in the driver, or one that waits for something that never happens';
-    return new CheckFailure(fact, steps, hint, 'crashed');
-  }
+  const alive = await isAlive(scene.context);
+  const [complaint] = consoleComplaints(scene.context, scene.findings);
+  const { fact, hint } = describeHang(steps, { alive, complaint });
+  const evidence = [...steps, ...(complaint?.lines.slice(0, 24) ?? [])];
+  if (!alive) return new CheckFailure(fact, evidence, hint, 'crashed');
   scene.findings.stuck = `it did not come back from a call: ${scene.title}`;
-  const { fact, hint } = describeHang(steps);
-  return new CheckFailure(fact, steps, hint, 'timed-out');
+  return new CheckFailure(fact, evidence, hint, 'timed-out');
 }
 
 async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boolean> {
@@ -143,20 +144,38 @@ async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boole
   );
 }
 
-/** Why a driver does not come back, from the last steps of the probe. Pure. */
-export function describeHang(steps: readonly string[]): { fact: string; hint: string } {
+/**
+ * Why a driver does not come back, from the last steps of the probe. Pure.
+ *
+ * @param guest whether anything still runs in it, and the first thing that the kernel had said against the driver
+ */
+export function describeHang(
+  steps: readonly string[],
+  { alive, complaint }: { readonly alive: boolean; readonly complaint?: KernelReport | undefined },
+): { fact: string; hint: string } {
   const refused = steps.some((line) => /"event":"(?:tried|command)".*"error":"E/.test(line));
-  if (refused) {
-    return {
-      fact: 'the driver does not come back from an ioctl after an earlier one had failed: a lock is left held',
-      hint: 'every way out of the function has to unlock: release the lock before `return -EFAULT` and the like too',
-    };
-  }
+  const { fact, hint } = !alive ? GUEST_HANGS : refused ? LOCK_HELD : CALL_HANGS;
+  if (complaint === undefined) return { fact, hint };
   return {
-    fact: 'the driver does not come back from an ioctl',
-    hint: 'look for a loop without an end, a lock that is taken twice, or a wait for something that never happens',
+    fact: `${fact}; before that the kernel had complained: ${complaint.title}`,
+    hint: complaintHint(complaint),
   };
 }
+
+const GUEST_HANGS = {
+  fact: 'the guest hangs: nothing in it runs any more since the driver was called',
+  hint: 'look for a loop without an end in the driver, or one that waits for something that never happens',
+};
+
+const LOCK_HELD = {
+  fact: 'the driver does not come back from an ioctl after an earlier one had failed: a lock is left held',
+  hint: 'every way out of the function has to unlock: release the lock before `return -EFAULT` and the like too',
+};
+
+const CALL_HANGS = {
+  fact: 'the driver does not come back from an ioctl',
+  hint: 'look for a loop without an end, a lock that is taken twice, or a wait for something that never happens',
+};
 
 function stillStuck(why: string): CheckFailure {
   return new CheckFailure('the driver does not answer any more', [why], undefined, 'timed-out');
