@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Blame } from '../errors.js';
 
 /** One thing that is put into somebody else's source tree. */
-export type Contribution = (FileContribution | EditContribution | PatchContribution) & {
+export type Contribution = (FileContribution | EditContribution | PatchContribution | RemovalContribution) & {
   /** Who has to act when it does not fit or does not compile; default `user`. */
   readonly blame?: Blame;
 };
@@ -30,6 +30,12 @@ export interface PatchContribution {
   readonly kind: 'patch';
   readonly from: string;
   readonly strip?: number;
+}
+
+/** The file at `path` of the tree is taken out of it. */
+export interface RemovalContribution {
+  readonly kind: 'removal';
+  readonly path: string;
 }
 
 /** A file as it has to be in the tree. */

@@ -34,6 +34,8 @@ export async function applyContributions(
   for (const by of contributions) {
     if (by.kind === 'file') {
       changes.set(insideTree(by.to, by), { file: await readContributed(by.from, by), by });
+    } else if (by.kind === 'removal') {
+      changes.set(insideTree(by.path, by), { file: undefined, by });
     } else if (by.kind === 'edit') {
       const path = insideTree(by.path, by);
       changes.set(path, { file: await edited(path, await read(path), by), by });
@@ -52,6 +54,7 @@ export async function describeContributions(contributions: readonly Contribution
       if (item.kind === 'edit') {
         return { kind: item.kind, path: item.path, where: item.where as Json, text: item.text };
       }
+      if (item.kind === 'removal') return { kind: item.kind, path: item.path };
       await readContributed(item.from, item);
       const sha256 = await digestFile(item.from);
       return item.kind === 'file'

@@ -283,7 +283,9 @@ export async function deviceOwner(
 ): Promise<DeviceOwner> {
   const contributions = qemuContributions(options);
   const ours = join(packageRoot, 'patches', '/');
-  const theirs = contributions.some((one) => one.kind !== 'edit' && !one.from.startsWith(ours));
+  const theirs = contributions.some((one) =>
+    'from' in one ? !one.from.startsWith(ours) : one.kind === 'removal',
+  );
   return { blame: theirs ? 'user' : 'host', files: await contributedFiles(contributions) };
 }
 

@@ -60,11 +60,11 @@ async function filesIn(
   const quiet = { ...context, step: { ...context.step, note: () => {} } }; // building says where it comes from
   const source = await pristineOf(work, project, quiet);
   const { contributed } = await differencesIn({ lab, work, project, source }, context);
-  const gone = contributed.filter(({ kind }) => kind === 'deleted').map(({ path }) => path);
-  if (gone.length > 0) context.step.note(`built nevertheless, though deleted: ${gone.join(', ')}`);
-  return contributed
-    .filter(({ kind }) => kind !== 'deleted')
-    .map(({ path }) => ({ kind: 'file', to: path, from: join(work.folder, project, path) }));
+  return contributed.map(({ path, kind }) =>
+    kind === 'deleted'
+      ? { kind: 'removal', path }
+      : { kind: 'file', to: path, from: join(work.folder, project, path) },
+  );
 }
 
 function present(folder: string, paths: Readonly<Record<string, string>>): Record<string, string> {

@@ -67,6 +67,7 @@ describe('applyContributions', () => {
         { kind: 'edit', path: 'hw/misc/Kconfig', where: { before: 'line 3' }, text: 'inserted\n' },
         { kind: 'patch', from: patch },
         { kind: 'edit', path: 'hw/misc/new.c', where: 'end', text: 'int end;\n' },
+        { kind: 'removal', path: 'hw/misc/edu.c' },
       ],
       options,
     );
@@ -78,6 +79,7 @@ describe('applyContributions', () => {
         .replace('line 3\n', 'inserted\nline 3\n'),
       'hw/misc/new.c': 'int new;\nint end;\n',
       README: undefined,
+      'hw/misc/edu.c': undefined,
     });
     expect(await readFile(join(tree, 'hw/misc/Kconfig'), 'utf8')).toBe(numbers);
   });

@@ -38,7 +38,10 @@ function handIn(trees: Record<Project, { tree: string }>): string {
     },
     linux: {
       'drivers/misc/Kconfig': (text) =>
-        text.replace('\nendmenu', `\n${readFileSync(join(packageRoot, 'patches/my-rng/driver/Kconfig.frag'), 'utf8')}endmenu`),
+        text.replace(
+          '\nendmenu',
+          `\n${readFileSync(join(packageRoot, 'patches/my-rng/driver/Kconfig.frag'), 'utf8')}endmenu`,
+        ),
       'drivers/misc/Makefile': (text) => text + readFileSync(join(base, 'driver-Makefile'), 'utf8'),
       'init/main.c': (text) =>
         text.replace(

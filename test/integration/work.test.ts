@@ -353,6 +353,14 @@ describe('lab up --work', () => {
     expect(linux).toMatchObject({ path: join(dir, 'l') });
   });
 
+  test('what the student deleted is not built', async () => {
+    await make();
+    await rm(at('qemu/hw/misc/edu.c'));
+    const { lab: mine } = await used();
+    expect(mine.qemu).toContainEqual({ kind: 'removal', path: 'hw/misc/edu.c' });
+    expect(mine.qemu.filter(({ kind }) => kind === 'file')).toHaveLength(3);
+  });
+
   test('what the folder has not stays as it ships', async () => {
     await make(['module']);
     const { lab: mine, qemu, linux } = await used();
