@@ -145,9 +145,8 @@ async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boole
 }
 
 /**
- * Why a driver does not come back, from the last steps of the probe. Pure.
- *
- * @param guest whether anything still runs in it, and the first thing that the kernel had said against the driver
+ * Why a driver does not come back, from the last steps of the probe; whether anything in the guest still runs; and the
+ * first thing that its kernel had said against the driver. Pure.
  */
 export function describeHang(
   steps: readonly string[],
