@@ -1,5 +1,5 @@
 import { type CodePlace, findPlace, type KernelLine, parseFrame } from './kernel-line.js';
-import type { Head, TroubleKind } from './kernel-trouble.js';
+import { crashKinds, type Head, type TroubleKind } from './kernel-trouble.js';
 
 /** One piece of kernel trouble. Line numbers count from 0 in what was scanned. */
 export interface KernelReport {
@@ -20,6 +20,11 @@ export interface KernelReport {
   readonly complete: boolean;
   /** Equal for the same trouble in another run: kind and innermost functions, no addresses. */
   readonly fingerprint: string;
+}
+
+/** The first report after which a machine is of no further use. */
+export function crashReport(reports: readonly KernelReport[]): KernelReport | undefined {
+  return reports.find(({ kind }) => crashKinds.includes(kind));
 }
 
 /** A report while its lines still come. */

@@ -196,3 +196,6 @@ export const fatalKinds: readonly TroubleKind[] = [
   'rcu-stall',
   'hung-task',
 ];
+
+/** A stall may be a busy host's; all else that is fatal is the kernel's own. */
+export const crashKinds = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));

@@ -1,13 +1,4 @@
 import type { KernelReport } from '../console/kernel-report.js';
-import { fatalKinds } from '../console/kernel-trouble.js';
-
-/** A stall may be a busy host's; all else that is fatal is the kernel's own. */
-const CRASHES = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
-
-/** The first report after which a machine is of no further use. */
-export function fatalReport(reports: readonly KernelReport[]): KernelReport | undefined {
-  return reports.find(({ kind }) => CRASHES.includes(kind));
-}
 
 const COPY =
   'use copy_to_user() and copy_from_user() (or put_user() and get_user()), return -EFAULT when they fail, ' +

@@ -1,9 +1,10 @@
-import type { KernelReport } from '../console/kernel-report.js';
+import { crashReport, type KernelReport } from '../console/kernel-report.js';
 import { LabError } from '../errors.js';
 import { type CheckContext, CheckFailure } from '../lab/check.js';
+import { complaintHint, complaintsBeforeCrash } from '../lab/kernel-complaints.js';
 import type { LineCheck } from '../lab/module-checks.js';
 import { explainInsmod } from './explain-insmod.js';
-import { describeKernelCrash, fatalReport } from './kernel-crash.js';
+import { describeKernelCrash } from './kernel-crash.js';
 
 /** What the checks of one machine find out on their way; empty before they ran. */
 export interface ModuleFindings {
@@ -118,7 +119,7 @@ async function reportPrinted({ context, cursor }: Scene): Promise<void> {
 }
 
 function fatal({ context, cursor }: Pick<Scene, 'context' | 'cursor'>): KernelReport | undefined {
-  return fatalReport(context.machine.console.reports(cursor));
+  return crashReport(context.machine.console.reports(cursor));
 }
 
 /** Below it a pointer is NULL with an offset; above is the kernel. */
@@ -148,17 +149,24 @@ function explainFailure(error: CheckFailure, { context, cursor }: Scene): CheckF
 
 async function explainHang(error: Error, evidence: readonly string[], scene: Scene): Promise<CheckFailure> {
   const { context, findings } = scene;
-  const steps = [...evidence, ...context.machine.console.lines(scene.cursor).slice(-20)];
-  if (!(await isAlive(context))) {
-    const hint = 'look for a loop without an end in the module, or a lock that is taken twice';
-    const fact = 'the guest hangs: nothing in it runs any more';
-    return new CheckFailure(fact, [error.message, ...steps], hint, 'crashed');
+  const alive = await isAlive(context);
+  const { console } = context.machine;
+  const [complaint] = complaintsBeforeCrash(console.reports());
+  const before = complaint === undefined ? '' : `; before that the kernel had complained: ${complaint.title}`;
+  const hint = complaint === undefined ? HANGS[alive ? 'check' : 'guest'] : complaintHint(complaint);
+  const said = new Set([...(complaint?.lines.slice(0, 24) ?? []), ...console.lines(scene.cursor).slice(-20)]);
+  if (!alive) {
+    const fact = `the guest hangs: nothing in it runs any more${before}`;
+    return new CheckFailure(fact, [error.message, ...evidence, ...said], hint, 'crashed');
   }
   findings.late += 1;
-  const hint =
-    'look for a wait for something that never happens, and for a lock that one way out leaves held';
-  return new CheckFailure(error.message, steps, hint, 'timed-out');
+  return new CheckFailure(`${error.message}${before}`, [...evidence, ...said], hint, 'timed-out');
 }
+
+const HANGS = {
+  guest: 'look for a loop without an end in the module, or a lock that is taken twice',
+  check: 'look for a wait for something that never happens, and for a lock that one way out leaves held',
+};
 
 async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boolean> {
   const timeout = SIGN_OF_LIFE * timeouts.scale;

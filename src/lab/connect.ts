@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fatalKinds } from '../console/kernel-trouble.js';
+import { crashKinds } from '../console/kernel-trouble.js';
 import { LabError } from '../errors.js';
 import type { ConnectOptions } from '../guest/connection.js';
 import { connectWhenReady, Guest } from '../guest/guest.js';
@@ -17,7 +17,6 @@ import { clientKeys } from './keys.js';
 const STARTED = new RegExp(`${LISTENING}|lab: sshd did not start`);
 
 /** What a kernel does not recover from while it boots. A stall may be a busy host's, and pass. */
-const FATAL = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
 
 /**
  * Opens an SSH connection to a machine that is up and calls `use` with it. Everything ends at once, with the console,
@@ -61,7 +60,7 @@ export async function whenReady(
   const stop = new AbortController();
   const inner = AbortSignal.any([signal, stop.signal]);
   const wait = { name: 'the guest to start its SSH server', timeout: timeouts.boot, signal: inner };
-  const options = { ...wait, from: 0, fatal: FATAL, settle: timeouts.consoleSettle };
+  const options = { ...wait, from: 0, fatal: crashKinds, settle: timeouts.consoleSettle };
   const listening = machine.console.waitFor(STARTED, options).then(({ line }) => {
     if (line.includes('did not start')) throw sshdFailed(machine);
   });

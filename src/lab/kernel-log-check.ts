@@ -1,5 +1,6 @@
 import { findTrouble } from '../console/kernel-log.js';
 import { type CheckContext, CheckFailure } from './check.js';
+import { complaintFailure, complaintsBeforeCrash } from './kernel-complaints.js';
 import type { LineCheck } from './module-checks.js';
 
 /** What the kernel thought of the checks before it that run on the same machine when a hand-in is graded. */
@@ -11,6 +12,7 @@ export function kernelLogCheck(line: string, machine: string): LineCheck {
     machine,
     deadline: 10_000,
     run: clean,
+    postMortem: ({ machine: { console } }) => complaintFailure(complaintsBeforeCrash(console.reports())),
   };
 }
 
@@ -22,9 +24,7 @@ async function clean({ guest, machine, signal, prove, note }: CheckContext): Pro
   // the clock of a guest jumps when its host is busy, and the kernel takes that for a stall; a real one has deadlines
   const reports = all.filter(({ kind }) => kind !== 'rcu-stall');
   for (const { title } of all.filter(({ kind }) => kind === 'rcu-stall')) note(`left aside: ${title}`);
-  if (reports.length > 0) {
-    const shown = reports.flatMap(({ kind, title, lines }) => [`${kind}: ${title}`, ...lines.slice(0, 12)]);
-    throw new CheckFailure(`the kernel complained ${reports.length} times`, shown);
-  }
+  const failure = complaintFailure(reports);
+  if (failure !== undefined) throw failure;
   prove(`${lines.length} lines read, the last: ${lines.at(-1)}`);
 }

@@ -1,5 +1,6 @@
 import { findTrouble } from '../../../console/kernel-log.js';
 import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { complaintFailure } from '../../../lab/kernel-complaints.js';
 import { glibcRandom } from '../glibc-random.js';
 import { eventsOf, numbersOf, runProbe } from '../probe.js';
 import { messages, noModule } from './common.js';
@@ -82,13 +83,8 @@ async function kernelLogClean({ guest, machine, signal, prove }: CheckContext): 
   const { stdout } = await guest.exec(['dmesg'], { signal, check: true });
   const lines = [...stdout.split('\n'), ...machine.console.lines(0)];
   const reports = findTrouble(lines);
-  if (reports.length > 0) {
-    const shown = reports.flatMap((report) => [
-      `${report.kind}: ${report.title}`,
-      ...report.lines.slice(0, 12),
-    ]);
-    throw new CheckFailure(`the kernel complained ${reports.length} times`, shown);
-  }
+  const failure = complaintFailure(reports);
+  if (failure !== undefined) throw failure;
   const [first = '', last = ''] = [stdout.split('\n')[0], stdout.trimEnd().split('\n').at(-1)];
   if (stdout.trim() === '') throw new CheckFailure('the kernel log is empty, which proves nothing');
   prove(`${stdout.split('\n').length} lines read, from "${first}" to "${last}"`);

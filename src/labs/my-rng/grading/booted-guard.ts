@@ -1,13 +1,10 @@
-import type { KernelReport } from '../../../console/kernel-report.js';
+import { crashReport, type KernelReport } from '../../../console/kernel-report.js';
 import { LabError } from '../../../errors.js';
-import {
-  type CrashReport,
-  describeKernelCrash,
-  fatalReport as findFatal,
-} from '../../../grade/kernel-crash.js';
+import { type CrashReport, describeKernelCrash } from '../../../grade/kernel-crash.js';
 import { type Check, type CheckContext, CheckFailure } from '../../../lab/check.js';
+import { complaintHint } from '../../../lab/kernel-complaints.js';
 import { ProbeCut, type ProbeEvent, runProbeAt } from '../probe.js';
-import { complaintHint, consoleComplaints } from './booted-complaints.js';
+import { consoleComplaints } from './booted-complaints.js';
 import type { Bench, BootedCheck, BootedFindings, BootedLine, BootedSetup } from './booted-setup.js';
 
 /** One step with the driver; far more than it takes, far less than a person would wait. */
@@ -98,7 +95,7 @@ async function reportPrinted({ context, cursor }: Scene): Promise<void> {
 }
 
 function fatalReport({ context, cursor }: Scene): KernelReport | undefined {
-  return findFatal(context.machine.console.reports(cursor));
+  return crashReport(context.machine.console.reports(cursor));
 }
 
 function crash(report: KernelReport, error: CheckFailure, { findings }: Scene): CheckFailure {

@@ -1,7 +1,8 @@
 import { findTrouble } from '../../../console/kernel-log.js';
 import { CheckFailure } from '../../../lab/check.js';
+import { complaintFailure } from '../../../lab/kernel-complaints.js';
 import { messages } from '../checks/common.js';
-import { complaintFailure, consoleComplaints, sortReports } from './booted-complaints.js';
+import { consoleComplaints, sortReports } from './booted-complaints.js';
 import { linesSince } from './booted-find.js';
 import { bootedCheck, script } from './booted-guard.js';
 import type { Bench, BootedCheck, BootedFindings, BootedSetup } from './booted-setup.js';
@@ -16,7 +17,7 @@ export function logChecks(setup: BootedSetup, findings: BootedFindings): BootedC
       needs: ['driver-registers'],
       talks: false,
       run: kernelLog,
-      postMortem: (target) => complaintFailure(consoleComplaints(target, findings)),
+      postMortem: (target) => complaintFailure(consoleComplaints(target, findings), ABOUT),
     }),
   ];
 }
@@ -36,6 +37,8 @@ export function loadLineChecks(setup: BootedSetup, findings: BootedFindings): Bo
   ];
 }
 
+const ABOUT = 'the kernel complains about the driver';
+
 async function kernelLog(bench: Bench): Promise<void> {
   const { context, findings } = bench;
   const { cursor = 0, seconds = 0 } = findings.since ?? {};
@@ -44,7 +47,7 @@ async function kernelLog(bench: Bench): Promise<void> {
   const reports = [...context.machine.console.reports(cursor), ...findTrouble(lines)];
   const { charged, noted } = sortReports(reports);
   for (const { kind, title } of noted) context.note(`noted, not charged: ${kind}: ${title}`);
-  const failure = complaintFailure(charged);
+  const failure = complaintFailure(charged, ABOUT);
   if (failure !== undefined) throw failure;
   if (stdout.trim() === '') throw new CheckFailure('the kernel log is empty, which proves nothing');
   context.prove(`no report among ${lines.length} lines of dmesg and the console`);
