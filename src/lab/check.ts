@@ -77,6 +77,28 @@ export function expectEqual(what: string, actual: unknown, expected: unknown, hi
   );
 }
 
+/** Throws a `CheckFailure` that says how it is `otherwise`. */
+export function expectTrue(holds: boolean, otherwise: string, hint?: string): void {
+  if (!holds) throw new CheckFailure(otherwise, [], hint);
+}
+
+/**
+ * Throws a `CheckFailure` unless a call ended with this error: its name, `null` for success.
+ *
+ * @param call what was done, as the subject of a sentence: `registering`.
+ */
+export function expectErrno(
+  call: string,
+  actual: string | null | undefined,
+  expected: string | null,
+  hint?: string,
+): void {
+  if (actual === expected) return;
+  const seen =
+    actual === undefined ? 'gave no answer' : actual === null ? 'reports success' : `failed with ${actual}`;
+  throw new CheckFailure(`${call} ${seen}${expected === null ? '' : ` instead of ${expected}`}`, [], hint);
+}
+
 /** The outcome of one check, with what was seen. */
 export interface Verdict {
   readonly id: string;

@@ -60,7 +60,7 @@ const BAD: Readonly<Record<string, Bad>> = {
   ),
   other_number: small(
     'ioctl-fields',
-    /the error of a right call/,
+    /a right call failed with/,
     '#define COMMAND _IOW(0, 7, struct fields)',
   ),
   entry_stays: small('ioctl-entry', /outlives|failed/, '#define REMOVE() (void)0'),

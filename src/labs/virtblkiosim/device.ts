@@ -58,14 +58,20 @@ export function linesOfModule(log: readonly string[]): string[] {
   return log.filter((line) => line.startsWith(`${NAME}: `) && !foreign.test(line));
 }
 
-/** The only line that matches. @throws CheckFailure with what was logged. */
-export function expectLine(log: readonly string[], what: string, pattern: RegExp): RegExpExecArray {
+/**
+ * The only line that is like this one, in which `<number>` stands for digits: the match, with them.
+ *
+ * @throws CheckFailure with what was logged.
+ */
+export function expectLine(log: readonly string[], what: string, line: string): RegExpExecArray {
+  const literal = line.replace(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+  const pattern = new RegExp(`^${literal.replaceAll('<number>', String.raw`(\d+)`)}$`);
   const found = log.map((line) => pattern.exec(line)).filter((match) => match !== null);
   const [match] = found;
   if (match !== undefined && found.length === 1) return match;
   throw new CheckFailure(
     `the kernel log has ${found.length} lines about ${what} instead of one`,
     log.slice(-15),
-    `the line looks like this: ${pattern.source.replace(/^\^|\$$/g, '').replaceAll('\\', '')}`,
+    `the line looks like this: ${line}`,
   );
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { quoteForShell } from '../../guest/command.js';
-import { type CheckContext, CheckFailure, expectEqual } from '../../lab/check.js';
+import { type CheckContext, CheckFailure, expectEqual, expectErrno } from '../../lab/check.js';
 import type { ModuleSetup } from '../../lab/module-checks.js';
 import { parseProbeLines } from '../../lab/probe-lines.js';
 import { runLogged } from '../../lab/run-logged.js';
@@ -137,7 +137,7 @@ export function expectProcesses(seen: Observed, processes: number, hint: string)
   for (const { index, exited, signal, error: problem, wrong } of all) {
     if (!exited)
       throw new CheckFailure(`process ${index} was ended by signal ${signal}`, seen.log.slice(-20));
-    expectEqual(`the error of process ${index}`, problem, null);
+    expectErrno(`process ${index}`, problem, null);
     expectEqual(`the blocks that process ${index} read and that are wrong`, wrong, 0, hint);
   }
   return all.reduce((sum, { done }) => sum + done, 0);

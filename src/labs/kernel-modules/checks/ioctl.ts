@@ -1,4 +1,4 @@
-import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, CheckFailure, expectEqual, expectErrno } from '../../../lab/check.js';
 import { LiveProgram } from '../../../lab/live-program.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { type GuestModule, withModule } from '../guest-module.js';
@@ -89,7 +89,7 @@ async function fields({ context, probe }: Loaded): Promise<void> {
   for (const [index, [number, character]] of calls.entries()) {
     const who = index % 2 === 1 ? ['-u'] : [];
     const { tried, log } = await probe(...who, 'call', number, character.charCodeAt(0));
-    expectEqual('the error of a right call', tried[0]?.error, null);
+    expectErrno('a right call', tried[0]?.error, null);
     expectEqual('what the call logged', logged(log).join('; '), lineOf(number, character));
     context.prove(`${index % 2 === 1 ? 'an ordinary user' : 'root'}: ${logged(log)[0]}`);
   }
@@ -98,8 +98,7 @@ async function fields({ context, probe }: Loaded): Promise<void> {
 async function slots({ context, probe }: Loaded): Promise<void> {
   const [number, character] = [context.nonce.readInt32LE(16), letter(context.nonce.readUInt8(20))];
   const { tried, log } = await probe('slots', number, character.charCodeAt(0));
-  for (const { name, error } of tried)
-    expectEqual(`the error of the call with fields at "${name}"`, error, null);
+  for (const { name, error } of tried) expectErrno(`the call with fields at "${name}"`, error, null);
   expectEqual(
     'what was logged',
     logged(log).join('; '),

@@ -1,5 +1,5 @@
 import { quoteForShell } from '../../../guest/command.js';
-import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, CheckFailure, expectEqual, expectTrue } from '../../../lab/check.js';
 import { LiveProgram } from '../../../lab/live-program.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { Choice } from '../choice.js';
@@ -135,7 +135,7 @@ async function unloadOpen({ context, setup, module, place }: LoadedKeyboard): Pr
   else expectGone((await readers.window(0, REFUSED)).state);
   await readers[Symbol.asyncDispose]();
   if (refused) await module.remove();
-  expectEqual('whether it is loaded in the end', await module.loaded(), false);
+  expectTrue(!(await module.loaded()), 'it is still loaded in the end');
   context.prove(
     `with a reader in state ${state}: ${refused ? 'refused, the reader went on' : 'done'}; unloaded afterwards`,
   );

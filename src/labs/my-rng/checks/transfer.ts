@@ -1,4 +1,11 @@
-import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import {
+  type Check,
+  type CheckContext,
+  CheckFailure,
+  expectEqual,
+  expectErrno,
+  expectTrue,
+} from '../../../lab/check.js';
 import { glibcRandom } from '../glibc-random.js';
 import { expectEnded, expectSlots } from '../observed.js';
 import { eventsOf, expectSeeded, numbersOf, type ProbeEvent, runProbe } from '../probe.js';
@@ -58,8 +65,8 @@ async function unknownCommands(context: CheckContext): Promise<void> {
   const events = await runProbe(context, '-s', seed, 'commands');
   const commands = eventsOf(events, 'command');
   for (const { name, request, error, intact } of commands) {
-    expectEqual(`the error of command ${request} (${name})`, error, 'ENOTTY');
-    expectEqual(`whether ${name} left the user's memory alone`, intact, true);
+    expectErrno(`command ${request} (${name})`, error, 'ENOTTY');
+    expectTrue(intact, `${name} changed the user's memory`);
   }
   expectNothingHappened(events, seed);
   if (commands.length === 0) throw new CheckFailure('the probe tried no command');
@@ -110,7 +117,7 @@ async function manyProcesses(context: CheckContext, seed: number, subcommand: 'c
   expectSeeded(events);
   const processes = expectEnded(events, PROCESSES);
   for (const { index, error, numbers } of processes) {
-    expectEqual(`the error of process ${index}`, error, null);
+    expectErrno(`process ${index}`, error, null);
     expectEqual(`the numbers of process ${index}`, numbers.length, EACH);
   }
   return processes;
@@ -129,7 +136,7 @@ async function badPointers(context: CheckContext): Promise<void> {
   const events = await runProbe(context, '-s', seed, 'bad-pointers');
   const tried = eventsOf(events, 'tried');
   for (const { command, case: name, address, error } of tried) {
-    expectEqual(`the error of ${command} at ${name} (${address})`, error, 'EFAULT');
+    expectErrno(`${command} at ${name} (${address})`, error, 'EFAULT');
   }
   const page = eventsOf(events, 'read-only-page')[0];
   expectEqual('the read-only page is untouched', page?.intact, true);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { quoteForShell } from '../../../guest/command.js';
-import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, CheckFailure, expectErrno } from '../../../lab/check.js';
 import { parseProbeLine, parseProbeLines } from '../../../lab/probe-lines.js';
 
 export const PROBE = 'my-rng-further-probe';
@@ -72,7 +72,7 @@ export function callsOf(events: readonly FurtherEvent[], name: string): Call[] {
 export function resultOf(events: readonly FurtherEvent[], name: string): number {
   const [call] = callsOf(events, name);
   if (call === undefined) throw new CheckFailure(`the probe did not report "${name}"`);
-  expectEqual(`the error of "${name}"`, call.error, null);
+  expectErrno(`"${name}"`, call.error, null);
   return call.result;
 }
 

@@ -1,4 +1,4 @@
-import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, CheckFailure, expectEqual, expectErrno, expectTrue } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { type EventOf, eventOf, eventsOf, type Observed, runProbe } from '../probe.js';
 
@@ -44,10 +44,10 @@ export function ioctlChecks(setup: ModuleSetup): LineCheck[] {
 }
 
 function size({ prove }: CheckContext, seen: Observed): void {
-  expectEqual('the error of registering', eventOf(seen, 'register').error, null);
+  expectErrno('registering', eventOf(seen, 'register').error, null);
   const { error, size: bytes, intact } = eventOf(seen, 'size');
-  expectEqual('the error of getting the size', error, null);
-  expectEqual('whether only the unsigned long was written', intact, true, 'copy sizeof(unsigned long) bytes');
+  expectErrno('getting the size', error, null);
+  expectTrue(intact, 'more than an unsigned long was written', 'copy sizeof(unsigned long) bytes');
   if (bytes < 512 || bytes > MAX_BLOCK || bytes % 512 !== 0)
     throw new CheckFailure(`a block of ${bytes} bytes is no whole number of sectors`);
   prove(`registered; a block has ${bytes} bytes`);
@@ -67,16 +67,16 @@ export function expectBlocks(seen: Observed): void {
 }
 
 function expectBlock({ command, case: name, error, intact, equal }: EventOf<'block'>): void {
-  expectEqual(`the error of the ${command} of a block at "${name}"`, error, null);
+  expectErrno(`the ${command} of a block at "${name}"`, error, null);
   const wide = `the ${command} copies another number of bytes than the size that it names`;
-  expectEqual(`whether the ${command} left all but the block at "${name}" alone`, intact, true, wide);
+  expectTrue(intact, `the ${command} changed memory around the block at "${name}"`, wide);
   const other = 'after registering, the first block that is read is the first that was written';
-  expectEqual(`whether the block at "${name}" came back`, equal, true, other);
+  expectTrue(equal, `the block at "${name}" did not come back as it was written`, other);
 }
 
 function storage({ prove }: CheckContext, seen: Observed): void {
   const { count, offset, error } = eventOf(seen, 'found');
-  expectEqual('the error of searching the disk', error, null);
+  expectErrno('searching the disk', error, null);
   const hint = 'the ioctl must write to the storage that block I/O reads, and past no cache of it';
   if (count === 0) throw new CheckFailure('the block that the ioctl wrote is nowhere on the disk', [], hint);
   prove(`found at offset ${offset}`);

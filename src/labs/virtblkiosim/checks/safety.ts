@@ -1,5 +1,5 @@
 import { quoteForShell } from '../../../guest/command.js';
-import { type CheckContext, CheckFailure, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, CheckFailure, expectEqual, expectErrno, expectTrue } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { mustRun } from '../../../lab/run-logged.js';
 import { BYTES, moduleWords, NODE, withDevice } from '../device.js';
@@ -56,6 +56,8 @@ export function safetyChecks(setup: ModuleSetup): LineCheck[] {
   ];
 }
 
+const MODE = 'leave the mode of the node alone: the kernel makes it for root, and udev decides about others';
+
 async function permissionDenied(context: CheckContext, setup: ModuleSetup): Promise<void> {
   const tries = [`dd if=${NODE} of=/dev/null bs=512 count=1`, `dd if=/dev/zero of=${NODE} bs=512 count=1`];
   const script = tries.map((words) => `su -s /bin/sh nobody -c '${words}' 2>&1 || true`);
@@ -63,7 +65,7 @@ async function permissionDenied(context: CheckContext, setup: ModuleSetup): Prom
   const lines = stdout.trim().split('\n');
   const denied = lines.filter((line) => line.includes('Permission denied'));
   if (denied.length !== tries.length || denied.length !== lines.length)
-    throw new CheckFailure('an ordinary user may use the device', lines);
+    throw new CheckFailure('an ordinary user may use the device', lines, MODE);
   context.prove(denied.join('; '));
 }
 
@@ -71,8 +73,8 @@ async function unknownCommands(context: CheckContext, setup: ModuleSetup): Promi
   const seen = await runProbe(context, setup, 'commands');
   const tried = eventsOf(seen, 'command');
   for (const { name, request, error, intact } of tried) {
-    expectEqual(`the error of command ${request} (${name})`, error, 'ENOTTY');
-    expectEqual(`whether ${name} left the user's memory alone`, intact, true);
+    expectErrno(`command ${request} (${name})`, error, 'ENOTTY');
+    expectTrue(intact, `${name} changed the user's memory`);
   }
   if (tried.length === 0) throw new CheckFailure('the probe tried no command');
   context.prove(
@@ -100,10 +102,10 @@ async function clients(context: CheckContext, setup: ModuleSetup): Promise<void>
 async function freshDisk(context: CheckContext, setup: ModuleSetup): Promise<void> {
   const { unload } = moduleWords(setup);
   const { bytes, error: problem } = eventOf(await runProbe(context, setup, 'stale'), 'filled');
-  expectEqual('the error of writing', problem, null);
+  expectErrno('writing', problem, null);
   await mustRun(context, unload);
   const { stale, nonzero, error } = eventOf(await runProbe(context, setup, 'sum'), 'sum');
-  expectEqual('the error of reading the disk', error, null);
+  expectErrno('reading the disk', error, null);
   const hint = 'memory with data of others can be read from the disk: allocate it cleared';
   expectEqual('words of the fresh disk that memory held before', stale, 0, hint);
   context.prove(
@@ -119,10 +121,10 @@ async function badPointers(context: CheckContext, setup: ModuleSetup): Promise<v
   const tried = eventsOf(seen, 'tried');
   for (const { command, case: name, address, error } of tried) {
     const hint = 'check what copy_to_user, copy_from_user, put_user and get_user return';
-    expectEqual(`the error of ${command} at ${name} (${address})`, error, 'EFAULT', hint);
+    expectErrno(`${command} at ${name} (${address})`, error, 'EFAULT', hint);
   }
   if (tried.length === 0) throw new CheckFailure('the probe tried no address');
-  expectEqual('whether the read-only page is untouched', eventOf(seen, 'read-only-page').intact, true);
+  expectTrue(eventOf(seen, 'read-only-page').intact, 'a page that user space may only read was written to');
   const sum = unchanged(seen);
   expectBlocks(seen);
   context.prove(

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type CheckContext, expectEqual } from '../../../lab/check.js';
+import { type CheckContext, expectEqual, expectErrno } from '../../../lab/check.js';
 import type { LineCheck, ModuleSetup } from '../../../lab/module-checks.js';
 import { BYTES, NAME, NODE, withDevice } from '../device.js';
 import { diskDigest } from '../disk-data.js';
@@ -53,7 +53,7 @@ export function storageChecks(setup: ModuleSetup): LineCheck[] {
 async function wholeDisk(context: CheckContext, setup: ModuleSetup): Promise<void> {
   const key = context.nonce.readUInt32LE(0);
   const { bytes, error } = eventOf(await runProbe(context, setup, 'fill', key), 'filled');
-  expectEqual('the error of writing', error, null);
+  expectErrno('writing', error, null);
   expectEqual('the bytes written', bytes, BYTES);
   const script = `dd if=${NODE} bs=1M iflag=direct 2>/dev/null | sha256sum`;
   const { stdout } = await withDevice(context, setup, script);

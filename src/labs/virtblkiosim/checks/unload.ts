@@ -66,8 +66,8 @@ async function rmmod(context: CheckContext, setup: ModuleSetup): Promise<void> {
   const script = `rmmod ${NAME}\n[ ! -e ${NODE} ] && [ ! -d /sys/block/${NAME} ] && echo gone\ncat /proc/devices`;
   const { stdout, log } = await mustRun(context, script);
   const lines = linesOfModule(log);
-  expectLine(lines, 'removing', /^virtblkiosim: Removing module\.\.\.$/);
-  expectLine(lines, 'the end', /^virtblkiosim: Device unregistered and removed from the system$/);
+  expectLine(lines, 'removing', 'virtblkiosim: Removing module...');
+  expectLine(lines, 'the end', 'virtblkiosim: Device unregistered and removed from the system');
   expectEqual('after rmmod', stdout.split('\n')[0], 'gone');
   if (new RegExp(` ${NAME}$`, 'm').test(stdout))
     throw new CheckFailure('/proc/devices still lists the major number', [], 'call unregister_blkdev');

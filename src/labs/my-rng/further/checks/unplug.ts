@@ -1,4 +1,10 @@
-import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../../lab/check.js';
+import {
+  type Check,
+  type CheckContext,
+  CheckFailure,
+  expectEqual,
+  expectErrno,
+} from '../../../../lab/check.js';
 import { LiveProgram } from '../../../../lab/live-program.js';
 import { mustRun } from '../../../../lab/run-logged.js';
 import { unplugDevice } from '../../../../machine/hot-plug.js';
@@ -83,7 +89,7 @@ async function whileRead(
   const calls = callsOf(reader.lines.map(furtherEvent), 'poll');
   expectEqual('poll() before and after', calls.map(({ result }) => result).join(' '), `1 ${HUNG_UP}`);
   for (const call of ['read', 'get', 'get64', 'seed', 'path'])
-    expectEqual(`the error of ${call} afterwards`, callOf(reader.lines, call)?.error, 'ENODEV');
+    expectErrno(`${call} afterwards`, callOf(reader.lines, call)?.error, 'ENODEV');
   context.prove(
     `read by the path ${path} (${busy} ${path === 'bulk' ? 'transfers' : 'reads'} while we looked), then ENODEV for everything, POLLHUP`,
   );

@@ -1,5 +1,11 @@
 import { createHash } from 'node:crypto';
-import { type Check, type CheckContext, CheckFailure, expectEqual } from '../../../../lab/check.js';
+import {
+  type Check,
+  type CheckContext,
+  CheckFailure,
+  expectEqual,
+  expectErrno,
+} from '../../../../lab/check.js';
 import { BASIC_NODE, MSI } from '../devices.js';
 import { callsOf, numbersOf, PATHS, type PathName, resultOf, runFurther } from '../probe.js';
 import { sequenceBytes, sequences } from '../sequences.js';
@@ -77,7 +83,7 @@ async function pointers(context: CheckContext): Promise<void> {
     for (const name of ['read', 'get', 'get64', 'path']) {
       const calls = callsOf(bad, name);
       expectEqual(`the bad addresses given to ${name}`, calls.length, 4);
-      for (const { error } of calls) expectEqual(`the error of ${name}`, error, 'EFAULT');
+      for (const { error } of calls) expectErrno(name, error, 'EFAULT');
     }
     const seeds = callsOf(tried, 'seed').map(({ error }) => String(error));
     expectEqual('the errors of seed', seeds.join(' '), 'null EFAULT EFAULT EFAULT EFAULT');
