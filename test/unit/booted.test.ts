@@ -19,7 +19,7 @@ import {
   swap,
 } from '../../src/labs/my-rng/grading/booted-numbers.js';
 import { bootTestLines, describeRounds, readRounds } from '../../src/labs/my-rng/grading/booted-rounds.js';
-import { seedOrder } from '../../src/labs/my-rng/grading/booted-sequence.js';
+import { placeNearest, seedOrder } from '../../src/labs/my-rng/grading/booted-sequence.js';
 import { type BootedSetup, newFindings } from '../../src/labs/my-rng/grading/booted-setup.js';
 import { expectSlots } from '../../src/labs/my-rng/observed.js';
 import type { EventOf, ProbeEvent } from '../../src/labs/my-rng/probe.js';
@@ -55,6 +55,16 @@ describe('seedOrder', () => {
     for (const [i, seed] of order.entries()) expect(order[i + 1]).not.toBe(seed);
     expect(order).toEqual(expect.arrayContaining([0, 0x42]));
     expect(Math.max(...order)).toBeGreaterThanOrEqual(2 ** 31);
+  });
+});
+
+describe('placeNearest', () => {
+  test('does not hold against a driver that numbers of few bits come again', () => {
+    const sequence = [27, 250, 222, 250, 22, 240, 27];
+    expect(placeNearest(sequence, 250, 3)).toBe(3);
+    expect(placeNearest(sequence, 27, 3)).toBe(6);
+    expect(placeNearest(sequence, 222, 3)).toBe(2);
+    expect(placeNearest(sequence, 1, 3)).toBe(-1);
   });
 });
 
