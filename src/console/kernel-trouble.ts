@@ -197,5 +197,10 @@ export const fatalKinds: readonly TroubleKind[] = [
   'hung-task',
 ];
 
-/** A stall may be a busy host's; all else that is fatal is the kernel's own. */
-export const crashKinds = fatalKinds.filter((kind) => !/lockup|stall|hung/.test(kind));
+/** A stall may be a busy host's. */
+export function isStall(kind: TroubleKind): boolean {
+  return /lockup|stall|hung/.test(kind);
+}
+
+/** What is fatal and the kernel's own doing. */
+export const crashKinds = fatalKinds.filter((kind) => !isStall(kind));

@@ -1,7 +1,7 @@
 import { crashReport, type KernelReport } from '../console/kernel-report.js';
 import { LabError } from '../errors.js';
 import { type CheckContext, CheckFailure } from '../lab/check.js';
-import { complaintHint, complaintsBeforeCrash } from '../lab/kernel-complaints.js';
+import { complaintsBeforeCrash, withComplaint } from '../lab/kernel-complaints.js';
 import type { LineCheck } from '../lab/module-checks.js';
 import { explainInsmod } from './explain-insmod.js';
 import { describeKernelCrash } from './kernel-crash.js';
@@ -152,21 +152,21 @@ async function explainHang(error: Error, evidence: readonly string[], scene: Sce
   const alive = await isAlive(context);
   const { console } = context.machine;
   const [complaint] = complaintsBeforeCrash(console.reports());
-  const before = complaint === undefined ? '' : `; before that the kernel had complained: ${complaint.title}`;
-  const hint = complaint === undefined ? HANGS[alive ? 'check' : 'guest'] : complaintHint(complaint);
+  const words = alive ? { fact: error.message, hint: CHECK_HANGS } : GUEST_HANGS;
+  const { fact, hint } = withComplaint(words, complaint);
   const said = new Set([...(complaint?.lines.slice(0, 24) ?? []), ...console.lines(scene.cursor).slice(-20)]);
-  if (!alive) {
-    const fact = `the guest hangs: nothing in it runs any more${before}`;
-    return new CheckFailure(fact, [error.message, ...evidence, ...said], hint, 'crashed');
-  }
+  if (!alive) return new CheckFailure(fact, [error.message, ...evidence, ...said], hint, 'crashed');
   findings.late += 1;
-  return new CheckFailure(`${error.message}${before}`, [...evidence, ...said], hint, 'timed-out');
+  return new CheckFailure(fact, [...evidence, ...said], hint, 'timed-out');
 }
 
-const HANGS = {
-  guest: 'look for a loop without an end in the module, or a lock that is taken twice',
-  check: 'look for a wait for something that never happens, and for a lock that one way out leaves held',
+const GUEST_HANGS = {
+  fact: 'the guest hangs: nothing in it runs any more',
+  hint: 'look for a loop without an end in the module, or a lock that is taken twice',
 };
+
+const CHECK_HANGS =
+  'look for a wait for something that never happens, and for a lock that one way out leaves held';
 
 async function isAlive({ guest, timeouts, signal }: CheckContext): Promise<boolean> {
   const timeout = SIGN_OF_LIFE * timeouts.scale;

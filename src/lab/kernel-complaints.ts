@@ -1,4 +1,5 @@
 import { crashReport, type KernelReport } from '../console/kernel-report.js';
+import { isStall } from '../console/kernel-trouble.js';
 import { CheckFailure } from './check.js';
 
 const HINTS: Readonly<Partial<Record<KernelReport['kind'], string>>> = {
@@ -15,6 +16,18 @@ const HINTS: Readonly<Partial<Record<KernelReport['kind'], string>>> = {
 /** What to do about such a report. Pure. */
 export function complaintHint({ kind }: KernelReport): string {
   return HINTS[kind] ?? 'the call trace names the function; look there';
+}
+
+/** The words about a hang, which a complaint before it explains better than a guess. Pure. */
+export function withComplaint(
+  { fact, hint }: { readonly fact: string; readonly hint: string },
+  complaint: KernelReport | undefined,
+): { fact: string; hint: string } {
+  if (complaint === undefined) return { fact, hint };
+  return {
+    fact: `${fact}; before that the kernel had complained: ${complaint.title}`,
+    hint: complaintHint(complaint),
+  };
 }
 
 /** The same trouble again, or seen in dmesg as well as on the console, says nothing new. Pure. */
@@ -46,5 +59,5 @@ export function complaintFailure(
 export function complaintsBeforeCrash(reports: readonly KernelReport[]): KernelReport[] {
   const crash = crashReport(reports);
   const before = crash === undefined ? reports : reports.slice(0, reports.indexOf(crash));
-  return before.filter(({ kind }) => !/lockup|stall|hung/.test(kind));
+  return before.filter(({ kind }) => !isStall(kind));
 }

@@ -1,4 +1,5 @@
 import type { KernelReport } from '../../../console/kernel-report.js';
+import { isStall } from '../../../console/kernel-trouble.js';
 import type { CheckTarget } from '../../../lab/check.js';
 import { complaintsBeforeCrash, distinct } from '../../../lab/kernel-complaints.js';
 import type { BootedFindings } from './booted-setup.js';
@@ -14,7 +15,7 @@ export function sortReports(reports: readonly KernelReport[]): {
 }
 
 function isOurs({ kind, lines }: KernelReport): boolean {
-  if (/lockup|stall|hung|out-of-memory|stack-trace/.test(kind)) return true;
+  if (isStall(kind) || kind === 'out-of-memory' || kind === 'stack-trace') return true;
   // A bad address that passes access_ok() makes the copy itself warn, on kernels before 6.4 with good drivers too.
   return kind === 'warning' && lines.some((line) => line.includes('General protection fault in user access'));
 }

@@ -2,7 +2,7 @@ import { crashReport, type KernelReport } from '../../../console/kernel-report.j
 import { LabError } from '../../../errors.js';
 import { type CrashReport, describeKernelCrash } from '../../../grade/kernel-crash.js';
 import { type Check, type CheckContext, CheckFailure } from '../../../lab/check.js';
-import { complaintHint } from '../../../lab/kernel-complaints.js';
+import { withComplaint } from '../../../lab/kernel-complaints.js';
 import { ProbeCut, type ProbeEvent, runProbeAt } from '../probe.js';
 import { consoleComplaints } from './booted-complaints.js';
 import type { Bench, BootedCheck, BootedFindings, BootedLine, BootedSetup } from './booted-setup.js';
@@ -150,12 +150,7 @@ export function describeHang(
   { alive, complaint }: { readonly alive: boolean; readonly complaint?: KernelReport | undefined },
 ): { fact: string; hint: string } {
   const refused = steps.some((line) => /"event":"(?:tried|command)".*"error":"E/.test(line));
-  const { fact, hint } = !alive ? GUEST_HANGS : refused ? LOCK_HELD : CALL_HANGS;
-  if (complaint === undefined) return { fact, hint };
-  return {
-    fact: `${fact}; before that the kernel had complained: ${complaint.title}`,
-    hint: complaintHint(complaint),
-  };
+  return withComplaint(!alive ? GUEST_HANGS : refused ? LOCK_HELD : CALL_HANGS, complaint);
 }
 
 const GUEST_HANGS = {
