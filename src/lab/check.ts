@@ -91,13 +91,19 @@ export function expectErrno(
   call: string,
   actual: string | null | undefined,
   expected: string | null,
-  hint?: string,
+  hint = expected === null ? undefined : ERRNO_HINTS[expected],
 ): void {
   if (actual === expected) return;
   const seen =
     actual === undefined ? 'gave no answer' : actual === null ? 'reports success' : `failed with ${actual}`;
   throw new CheckFailure(`${call} ${seen}${expected === null ? '' : ` instead of ${expected}`}`, [], hint);
 }
+
+const ERRNO_HINTS: Readonly<Record<string, string>> = {
+  EFAULT: 'check what copy_to_user, copy_from_user, put_user and get_user return, and return -EFAULT then',
+  ENODEV: 'a call must see that the device is gone before it touches it, and return -ENODEV',
+  ENOTTY: 'return -ENOTTY in the default case of the switch over the commands, and do nothing else there',
+};
 
 /** The outcome of one check, with what was seen. */
 export interface Verdict {

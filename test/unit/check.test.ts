@@ -25,6 +25,13 @@ describe('what a check says of a wrong value', () => {
     });
   });
 
+  test('what to do about an error that is not the right one, by its name', () => {
+    const hintOf = (expected: string | null) => failureOf(() => expectErrno('a call', 'EIO', expected)).hint;
+    expect(hintOf('ENOTTY')).toContain('default case');
+    expect(hintOf('EFAULT')).toContain('copy_from_user');
+    expect(hintOf(null)).toBeUndefined();
+  });
+
   test('nothing when it is right', () => {
     expectErrno('registering', null, null);
     expectErrno('registering', 'EFAULT', 'EFAULT');
