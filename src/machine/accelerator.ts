@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -33,8 +33,8 @@ export interface ProbeOptions {
  * answer is remembered per QEMU, kernel and boot of the host.
  */
 export async function chooseAccelerator(options: ProbeOptions): Promise<AcceleratorChoice> {
-  const closed = kvmDeviceProblem();
-  if (closed !== undefined) return { accelerator: 'tcg', reason: closed };
+  const problem = kvmProblem();
+  if (problem !== undefined) return { accelerator: 'tcg', reason: problem };
   const file = join(cacheRoot(), 'probes', `kvm-${await probeKey(options)}.json`);
   const known = await readFile(file, 'utf8').catch(() => undefined);
   if (known !== undefined) return JSON.parse(known) as AcceleratorChoice;
@@ -44,16 +44,23 @@ export async function chooseAccelerator(options: ProbeOptions): Promise<Accelera
   return choice;
 }
 
-/** Why /dev/kvm cannot be used, as far as can be told without booting; undefined when it opens. */
-export function kvmDeviceProblem(): string | undefined {
+/** Why KVM cannot be used, as far as can be told without booting; undefined when it may be. */
+export function kvmProblem(): string | undefined {
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);
-    return undefined;
+    return cpuProblem(readFileSync('/proc/cpuinfo', 'utf8'));
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'ENOENT') return 'this host has no /dev/kvm';
     return `/dev/kvm cannot be opened (${code}); membership in the group kvm usually grants it`;
   }
+}
+
+/** Why drivers cannot be judged on this CPU: on one without SMAP a raw user pointer goes unnoticed. Pure. */
+export function cpuProblem(cpuinfo: string): string | undefined {
+  const flags = /^flags\s*:(.*)$/m.exec(cpuinfo)?.[1]?.split(' ');
+  if (flags === undefined || flags.includes('smap')) return undefined;
+  return "this host's CPU has no SMAP, without which a driver that touches a raw user pointer goes unnoticed";
 }
 
 async function probeKey({ qemu, kernel }: ProbeOptions): Promise<string> {

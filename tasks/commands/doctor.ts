@@ -102,9 +102,9 @@ async function tap(): Promise<Finding> {
 /** Only a boot tells, and that takes a QEMU and a kernel: those that `lab up` built last. */
 async function acceleration(signal: AbortSignal): Promise<Finding> {
   const { latestBootable } = await import('../../src/lab/bootable.js');
-  const { chooseAccelerator, kvmDeviceProblem } = await import('../../src/machine/accelerator.js');
+  const { chooseAccelerator, kvmProblem } = await import('../../src/machine/accelerator.js');
   const { hostTimeouts } = await import('../host.js');
-  const problem = kvmDeviceProblem();
+  const problem = kvmProblem();
   if (problem !== undefined) return { what: 'acceleration', state: 'note', detail: `tcg: ${problem}` };
   const bootable = await latestBootable();
   if (bootable === undefined) {
