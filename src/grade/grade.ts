@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { isAbort, LabError } from '../errors.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import type { Submission } from '../intake/submission.js';
+import { withMemory } from '../sandbox/jail.js';
 import type { Timeouts } from '../timeouts.js';
 import { finishEvidence, loadGraded, saveRun } from './evidence.js';
 import { listFixtures, makeHandIn } from './fixture.js';
-import type { Canary, GradedSubmission, GradeReport } from './grade-report.js';
+import type { Canary, GradedCheck, GradedSubmission, GradeReport } from './grade-report.js';
 import { failedToJudge, gradedOf } from './graded.js';
 import type { Bench, Grading, GradingRequest, HandIn, Judged, JudgeRun } from './grading.js';
 import { hostOf } from './host.js';
@@ -179,7 +180,10 @@ async function judge(
   },
 ): Promise<Judged> {
   const attempt = (name: string) =>
-    bench.judge(submission, { ...run, dir: join(run.dir, name), signal: run.step.signal });
+    withMemory(
+      () => bench.judge(submission, { ...run, dir: join(run.dir, name), signal: run.step.signal }),
+      isWhole,
+    );
   try {
     const judged = await attempt('run');
     if (!hasError(judged)) return judged;
@@ -188,6 +192,11 @@ async function judge(
   }
   run.step.note(`${submission.id}: a fault of this host; judging it once more`);
   return await attempt('again');
+}
+
+function isWhole({ lines }: Judged): boolean {
+  const isFine = ({ outcome }: GradedCheck) => outcome === 'passed' || outcome === 'skipped';
+  return [...lines.values()].every(({ checks }) => checks.every(isFine));
 }
 
 function hasError({ lines }: Judged): boolean {

@@ -11,7 +11,7 @@ export interface Surroundings {
   /** Folder with `hall`, a mount point, and `status`, a file. */
   readonly stage: string;
   readonly asRoot: boolean;
-  readonly group: ControlGroup | undefined;
+  readonly group: Pick<ControlGroup, 'joinFiles'> | undefined;
   readonly extraction: Extraction | undefined;
 }
 

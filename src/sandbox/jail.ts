@@ -23,6 +23,8 @@ export interface OpenJail extends AsyncDisposable {
   readonly prefix: readonly string[];
   /** Kept where the code inside cannot get at it. */
   status(): JailStatus;
+  /** Whether processes of it were killed because the host has no memory left; known with control groups only. */
+  starved(): boolean;
   /** Waits until all processes of it are gone, killing them if need be, and forgets it. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -60,12 +62,41 @@ export async function openJail(jail: Jail, extraction?: Extraction): Promise<Ope
       ...['/bin/bash', '-p', '-euc', '. "$0"', enter],
     ],
     status: () => parseStatus(readStatus(stage)),
+    starved: () => group?.starved() ?? false,
     [Symbol.asyncDispose]: async () => {
+      if (group?.starved()) starvedJails += 1;
       await group?.remove();
       await allGone(readStatus(stage));
       await rm(stage, { recursive: true, force: true });
     },
   };
+}
+
+let starvedJails = 0;
+
+/**
+ * Calls `judge`, and where the host ran out of memory meanwhile and killed what ran in a jail, does not believe a
+ * verdict that is not `sound`: what was killed looks like a crash of the code inside.
+ *
+ * @throws LabError `sandbox/memory` (blame host).
+ */
+export async function withMemory<T>(judge: () => Promise<T>, isSound: (verdict: T) => boolean): Promise<T> {
+  const before = starvedJails;
+  const verdict = await judge();
+  if (starvedJails > before && !isSound(verdict)) throw outOfMemory([]);
+  return verdict;
+}
+
+/** The error of what was killed because the host has no memory left. */
+export function outOfMemory(evidence: readonly string[], cause?: unknown): LabError {
+  return new LabError({
+    code: 'sandbox/memory',
+    blame: 'host',
+    fact: 'this host ran out of memory and killed what ran in the sandbox, which had not used up its own',
+    evidence,
+    next: 'end what else uses memory, or grade fewer at once (--jobs 1), then run the same command again',
+    cause,
+  });
 }
 
 const HOST_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -45,6 +45,8 @@ export const machineLimits: JailLimits = {
 export interface ControlGroup {
   /** A process that writes its id here belongs to the group. */
   readonly joinFiles: readonly string[];
+  /** Whether the kernel killed processes of the group for memory that it never used up: the host had no more. */
+  starved(): boolean;
   /** Succeeds once all its processes are gone. */
   remove(): Promise<void>;
 }
@@ -108,6 +110,7 @@ async function tryMake(name: string, settings: Settings): Promise<ControlGroup |
   const dirs: string[] = [];
   const group = {
     joinFiles: [...settings.keys()].map((root) => join(root, name, 'cgroup.procs')),
+    starved: () => dirs.some(isStarved),
     remove: async () => {
       for (const dir of dirs) await removeGroup(dir);
     },
@@ -130,6 +133,22 @@ async function tryMake(name: string, settings: Settings): Promise<ControlGroup |
     }
   }
   return group;
+}
+
+/** How often each of these happened in a group, by file; `reached` is the group's own limit. */
+const MEMORY_EVENTS = [
+  { file: 'memory.events', killed: /^oom_kill (\d+)$/m, limit: 'memory.events', reached: /^oom (\d+)$/m },
+  { file: 'memory.oom_control', killed: /^oom_kill (\d+)$/m, limit: 'memory.failcnt', reached: /^(\d+)$/m },
+];
+
+function isStarved(dir: string): boolean {
+  const count = (file: string, pattern: RegExp) => {
+    const path = join(dir, file);
+    return existsSync(path) ? Number(pattern.exec(readFileSync(path, 'utf8'))?.[1]) : Number.NaN;
+  };
+  return MEMORY_EVENTS.some(
+    ({ file, killed, limit, reached }) => count(file, killed) > 0 && count(limit, reached) === 0,
+  );
 }
 
 /** The kernel lets go of a group a moment after its last process, which it tells nobody; killing it again is harmless. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { isAbort, LabError } from '../errors.js';
 import { unpack } from '../host/archive.js';
 import { quote, type RunOptions, type RunResult, run } from '../host/run.js';
-import { type JailStatus, openJail, setupFailed } from './jail.js';
+import { type JailStatus, type OpenJail, openJail, outOfMemory, setupFailed } from './jail.js';
 import type { Jail } from './spec.js';
 import { makeStage } from './stage.js';
 
@@ -23,7 +23,8 @@ const MAX_LINE = 2000;
  * folders only, whatever the code inside made of those names; missing ones are left out. Links, owners and special
  * modes are not kept, and in sum it is never more than `limits.scratch`.
  *
- * @throws LabError `sandbox/setup` (blame host) when the command never began; `sandbox/extract` (blame submission) when
+ * @throws LabError `sandbox/setup` (blame host) when the command never began; `sandbox/memory` (blame host) when the
+ *   host, out of memory, killed something of it and it did not end well; `sandbox/extract` (blame submission) when
  *   what is to be copied out is too much; `sandbox/results` (blame host) when the disk cannot take it; otherwise as `run` does.
  */
 export async function runJailed(
@@ -41,10 +42,11 @@ export async function runJailed(
     const [file = '', ...prefix] = open.prefix;
     const all = { maxOutput: MAX_OUTPUT, ...options, accept: ANY, onLine: tail.add };
     const result = await run(file, [...prefix, ...command], all).catch((error) => {
-      throw explain(error, command, options, open.status());
+      throw explain(error, command, options, open);
     });
     if (open.status().begun === 0) throw setupFailed(tail.lines);
     if (!(options.accept ?? [0]).includes(result.exitCode)) {
+      if (open.starved()) throw outOfMemory(tail.lines);
       throw failed('failed', `failed with exit code ${result.exitCode}`, command, options, tail.lines);
     }
     if (extract !== undefined) {
@@ -84,10 +86,11 @@ function explain(
   error: unknown,
   command: readonly string[],
   options: RunOptions,
-  status: JailStatus,
+  jail: Pick<OpenJail, 'status' | 'starved'>,
 ): unknown {
   if (!(error instanceof LabError) || !error.code.startsWith('run/')) return error;
-  if (status.begun === 0) return setupFailed(error.evidence, error);
+  if (jail.status().begun === 0) return setupFailed(error.evidence, error);
+  if (jail.starved()) return outOfMemory(error.evidence, error);
   const evidence = error.evidence.map((line) => line.slice(0, MAX_LINE));
   const seconds = (options.timeout / 1000).toFixed(0);
   if (error.code === 'run/timeout')
