@@ -4,14 +4,14 @@ import { join } from 'node:path';
 import { isAbort, LabError } from '../errors.js';
 import { runStep, type Step, type StepContext } from '../events.js';
 import type { Submission } from '../intake/submission.js';
-import { withMemory } from '../sandbox/jail.js';
 import type { Timeouts } from '../timeouts.js';
 import { finishEvidence, loadGraded, saveRun } from './evidence.js';
 import { listFixtures, makeHandIn } from './fixture.js';
-import type { Canary, GradedCheck, GradedSubmission, GradeReport } from './grade-report.js';
+import type { Canary, GradedSubmission, GradeReport } from './grade-report.js';
 import { failedToJudge, gradedOf } from './graded.js';
 import type { Bench, Grading, GradingRequest, HandIn, Judged, JudgeRun } from './grading.js';
 import { hostOf } from './host.js';
+import { hasError, judgeTwice, Kept } from './judging.js';
 import { sumMarks } from './marks.js';
 import { Stages } from './stages.js';
 
@@ -62,7 +62,7 @@ async function gradeEach(
   const { handIns, jobs } = request;
   const results: GradedSubmission[] = [];
   const same = new Map<string, Promise<Outcome>>();
-  const reuse = memo();
+  const kept = new Kept();
   // of many, only the verdicts are news
   const tell = (text: string) => (handIns.length === 1 ? step.note(text) : step.output(text));
   let next = 0;
@@ -71,7 +71,7 @@ async function gradeEach(
     while (next < handIns.length) {
       const index = next++;
       const handIn = handIns[index] as HandIn;
-      const graded = await gradeOne(handIn, request, { step, timeouts, same, reuse, tell });
+      const graded = await gradeOne(handIn, request, { step, timeouts, same, kept, tell });
       results[index] = graded;
       done += 1;
       step.progress(done, handIns.length, 'steps');
@@ -94,32 +94,15 @@ interface OneContext {
   readonly timeouts: Timeouts;
   /** By digest of the hand-in. */
   readonly same: Map<string, Promise<Outcome>>;
-  readonly reuse: JudgeRun['reuse'];
+  readonly kept: Kept;
   readonly tell: JudgeRun['tell'];
 }
-
-/** Keeps what succeeded. */
-function memo(): JudgeRun['reuse'] {
-  const known = new Map<string, Promise<unknown>>();
-  return async <T>(key: string, make: () => Promise<T>) => {
-    const before = known.get(key) as Promise<T> | undefined;
-    const value = before ?? make();
-    if (before === undefined) {
-      known.set(key, value);
-      value.catch(() => known.delete(key));
-    }
-    return await value;
-  };
-}
-
-/** For a run whose point is that everything happens again. */
-export const reuseNothing: JudgeRun['reuse'] = (_key, make) => make();
 
 /** Grades one hand-in, whatever it is; only an interruption is thrown. */
 export async function gradeOne(
   handIn: HandIn,
   request: Omit<GradingRequest, 'handIns' | 'jobs' | 'canary'>,
-  { step, timeouts, same, reuse, tell }: OneContext,
+  { step, timeouts, same, kept, tell }: OneContext,
 ): Promise<GradedSubmission> {
   const { grading, bench } = request;
   const dir = join(request.folder, handIn.id);
@@ -133,15 +116,11 @@ export async function gradeOne(
     if (before !== undefined) return before;
     const nonce = handIn.nonce ?? randomBytes(64);
     await saveRun(dir, { grading, bench, handIn, submission, nonce });
-    const first = same.get(submission.digest);
-    const work =
-      first ??
-      judge(submission, bench, { dir, nonce, stages, step, timeouts, reuse, tell }).then((judged) => ({
-        id: handIn.id,
-        judged,
-      }));
-    if (first === undefined) same.set(submission.digest, work);
-    const { id, judged } = await work;
+    const run = { dir, nonce, stages, step, timeouts, tell, signal: step.signal };
+    const { id, judged } = await shared(same, submission.digest, async () => ({
+      id: handIn.id,
+      judged: await judgeTwice(bench, submission, run, kept),
+    }));
     const sameAs = id === handIn.id ? {} : { sameAs: id };
     const graded = { ...gradedOf(submission, judged, { request, handIn, stages }), ...sameAs };
     await finishEvidence(dir, graded, bench.digest);
@@ -154,6 +133,24 @@ export async function gradeOne(
   }
 }
 
+/** A verdict that this host is to blame for is no verdict on the same hand-in of somebody else. */
+async function shared(
+  same: OneContext['same'],
+  digest: string,
+  judge: () => Promise<Outcome>,
+): Promise<Outcome> {
+  const first = same.get(digest);
+  if (first !== undefined) return await first;
+  const work = judge();
+  same.set(digest, work);
+  const keep = await work.then(
+    ({ judged }) => !hasError(judged),
+    () => false,
+  );
+  if (!keep) same.delete(digest);
+  return await work;
+}
+
 async function read(
   handIn: HandIn,
   dir: string,
@@ -163,44 +160,6 @@ async function read(
   const into = join(dir, 'hand-in');
   await mkdir(into, { recursive: true });
   return await bench.takeIn(handIn.path, { into, signal: step.signal, timeouts });
-}
-
-/** A fault of the host is nobody's grade: it is tried once more. */
-async function judge(
-  submission: Submission,
-  bench: Bench,
-  run: {
-    readonly dir: string;
-    readonly nonce: Buffer;
-    readonly stages: Stages;
-    readonly step: Step;
-    readonly timeouts: Timeouts;
-    readonly reuse: JudgeRun['reuse'];
-    readonly tell: JudgeRun['tell'];
-  },
-): Promise<Judged> {
-  const attempt = (name: string) =>
-    withMemory(
-      () => bench.judge(submission, { ...run, dir: join(run.dir, name), signal: run.step.signal }),
-      isWhole,
-    );
-  try {
-    const judged = await attempt('run');
-    if (!hasError(judged)) return judged;
-  } catch (error) {
-    if (isAbort(error) || run.step.signal.aborted) throw error;
-  }
-  run.step.note(`${submission.id}: a fault of this host; judging it once more`);
-  return await attempt('again');
-}
-
-function isWhole({ lines }: Judged): boolean {
-  const isFine = ({ outcome }: GradedCheck) => outcome === 'passed' || outcome === 'skipped';
-  return [...lines.values()].every(({ checks }) => checks.every(isFine));
-}
-
-function hasError({ lines }: Judged): boolean {
-  return [...lines.values()].some(({ checks }) => checks.some(({ outcome }) => outcome === 'error'));
 }
 
 async function canary(
@@ -218,7 +177,7 @@ async function canary(
       step,
       timeouts,
       same: new Map(),
-      reuse: reuseNothing,
+      kept: new Kept(),
       tell: (text) => step.output(text),
     });
     const result = canaryOf(when, graded, performance.now() - began);

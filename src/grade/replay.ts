@@ -3,11 +3,12 @@ import { join } from 'node:path';
 import { runStep } from '../events.js';
 import { copySubmission, finishEvidence, type LoadedRun, saveRun } from './evidence.js';
 import type { GradeContext } from './grade.js';
-import { gradeSteps, reuseNothing } from './grade.js';
+import { gradeSteps } from './grade.js';
 import type { GradeReport } from './grade-report.js';
 import { gradedOf } from './graded.js';
 import type { Bench, Grading } from './grading.js';
 import { hostOf } from './host.js';
+import { judgeOnce, Kept } from './judging.js';
 import { Stages } from './stages.js';
 
 /** Judges a submission once more from its evidence, with the same seeds, into a folder of its own. */
@@ -30,9 +31,9 @@ export async function replayOne(
     await mkdir(dir, { recursive: true });
     const submission = await copySubmission(run, dir);
     await saveRun(dir, { grading, bench, handIn, submission, nonce });
-    const judged = await bench.judge(submission, {
-      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts, reuse: reuseNothing, tell: step.note },
-      signal: step.signal,
+    const judged = await judgeOnce(bench, submission, {
+      ...{ dir: join(dir, 'run'), nonce, stages, step, timeouts, tell: step.note, signal: step.signal },
+      reuse: new Kept().attempt().reuse,
     });
     const value = gradedOf(submission, judged, { request: { grading, folder }, handIn, stages });
     await finishEvidence(dir, value, bench.digest);

@@ -80,7 +80,10 @@ let starvedJails = 0;
  *
  * @throws LabError `sandbox/memory` (blame host).
  */
-export async function withMemory<T>(judge: () => Promise<T>, isSound: (verdict: T) => boolean): Promise<T> {
+export async function withMemory<T>(
+  judge: () => Promise<T>,
+  isSound: (verdict: T) => boolean = () => false,
+): Promise<T> {
   const before = starvedJails;
   const verdict = await judge();
   if (starvedJails > before && !isSound(verdict)) throw outOfMemory([]);

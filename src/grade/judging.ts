@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import { isAbort } from '../errors.js';
+import type { Submission } from '../intake/submission.js';
+import { withMemory } from '../sandbox/jail.js';
+import type { GradedCheck } from './grade-report.js';
+import type { Bench, Judged, JudgeRun } from './grading.js';
+
+type Judge = Pick<Bench, 'judge'>;
+
+/** A verdict that this host had the memory for; one without a fault needs none. Throws as `withMemory` and `judge` do. */
+export async function judgeOnce(bench: Judge, submission: Submission, run: JudgeRun): Promise<Judged> {
+  return await withMemory(() => bench.judge(submission, run), isWhole);
+}
+
+/**
+ * A fault of the host is nobody's grade: it is tried once more, and without what the first attempt had found.
+ *
+ * @param run `dir` gets a folder for each attempt.
+ */
+export async function judgeTwice(
+  bench: Judge,
+  submission: Submission,
+  run: Omit<JudgeRun, 'reuse'>,
+  kept: Kept,
+): Promise<Judged> {
+  const { reuse, forget } = kept.attempt();
+  try {
+    const judged = await judgeOnce(bench, submission, { ...run, reuse, dir: join(run.dir, 'run') });
+    if (!hasError(judged)) return judged;
+  } catch (error) {
+    if (isAbort(error) || run.signal.aborted) throw error;
+  }
+  forget();
+  run.step.note(`${submission.id}: a fault of this host; judging it once more`);
+  const again = kept.attempt();
+  const judged = await judgeOnce(bench, submission, {
+    ...run,
+    reuse: again.reuse,
+    dir: join(run.dir, 'again'),
+  });
+  if (hasError(judged)) again.forget();
+  return judged;
+}
+
+/** Whether something of it has to be judged again, because this host was at fault. */
+export function hasError(judged: Judged): boolean {
+  return checksOf(judged).some(({ outcome }) => outcome === 'error');
+}
+
+function isWhole(judged: Judged): boolean {
+  return checksOf(judged).every(({ outcome }) => outcome === 'passed' || outcome === 'skipped');
+}
+
+function checksOf({ lines }: Judged): readonly GradedCheck[] {
+  return [...lines.values()].flatMap(({ checks }) => checks);
+}
+
+/** What was found about halves of hand-ins in one grading. */
+export class Kept {
+  readonly #known = new Map<string, Promise<unknown>>();
+
+  /** For one attempt at a verdict, whose findings are forgotten when it turns out that the host was at fault. */
+  attempt(): { readonly reuse: JudgeRun['reuse']; readonly forget: () => void } {
+    const used = new Map<string, Promise<unknown>>();
+    const reuse = async <T>(key: string, make: () => Promise<T>): Promise<T> => {
+      const value = (this.#known.get(key) as Promise<T> | undefined) ?? withMemory(make);
+      used.set(key, value);
+      this.#known.set(key, value);
+      return await value.catch((error) => {
+        this.#forget(key, value);
+        throw error;
+      });
+    };
+    const forget = () => {
+      for (const [key, value] of used) this.#forget(key, value);
+    };
+    return { reuse, forget };
+  }
+
+  #forget(key: string, value: Promise<unknown>): void {
+    if (this.#known.get(key) === value) this.#known.delete(key);
+  }
+}
