@@ -24,14 +24,18 @@ export async function judgeTwice(
   kept: Kept,
 ): Promise<Judged> {
   const { reuse, forget } = kept.attempt();
+  let fault: string | undefined;
   try {
     const judged = await judgeOnce(bench, submission, { ...run, reuse, dir: join(run.dir, 'run') });
-    if (!hasError(judged)) return judged;
+    const wrong = checksOf(judged).find(isError);
+    if (wrong === undefined) return judged;
+    fault = wrong.fact;
   } catch (error) {
     if (isAbort(error) || run.signal.aborted) throw error;
+    fault = error instanceof Error ? error.message : String(error);
   }
   forget();
-  run.step.note(`${submission.id}: a fault of this host; judging it once more`);
+  run.step.note(`${submission.id} is judged once more after a fault of this host: ${fault ?? 'unknown'}`);
   const again = kept.attempt();
   const judged = await judgeOnce(bench, submission, {
     ...run,
@@ -44,7 +48,11 @@ export async function judgeTwice(
 
 /** Whether something of it has to be judged again, because this host was at fault. */
 export function hasError(judged: Judged): boolean {
-  return checksOf(judged).some(({ outcome }) => outcome === 'error');
+  return checksOf(judged).some(isError);
+}
+
+function isError({ outcome }: GradedCheck): boolean {
+  return outcome === 'error';
 }
 
 function isWhole(judged: Judged): boolean {

@@ -1,4 +1,5 @@
 import { type Blame, isAbort, LabError } from '../errors.js';
+import { killedForMemory } from '../host/memory.js';
 import { blockedTasks } from '../lab/blocked-tasks.js';
 import { type Check, CheckFailure, type CheckTarget, type Outcome, type Verdict } from '../lab/check.js';
 import type { QemuExit } from '../machine/machine.js';
@@ -116,7 +117,8 @@ async function firstEnd(
   const timers: NodeJS.Timeout[] = [];
   const after = (ms: number, end: End) =>
     new Promise<End>((resolve) => timers.push(setTimeout(() => resolve(end), ms)));
-  const exit = target.machine.exited.then((how) => ended(how, target));
+  const killed = killedForMemory();
+  const exit = target.machine.exited.then((how) => ended(how, target, killedForMemory() - killed));
   const dead = Promise.race([exit, panicked(target, { cursor, signal, timeout: limit })]);
   try {
     const end = await Promise.race([body, after(limit, { kind: 'late' }), dead]);
@@ -132,12 +134,12 @@ async function firstEnd(
 const GOES_DOWN = 2000;
 
 /** What a sanitizer finds is charged to the device under test if its source is in the report, and otherwise to QEMU. */
-function ended(exit: QemuExit, { machine }: CheckTarget): End {
+function ended(exit: QemuExit, { machine }: CheckTarget, killed: number): End {
   const found = sanitizerError(exit, { files: [], ...machine.owner, blame: 'submission' }, undefined);
   if (found !== undefined) {
     return { kind: 'dead', fact: found.message, evidence: found.evidence, blame: found.blame };
   }
-  const outside = endedFromOutside(exit);
+  const outside = endedFromOutside(exit, killed);
   if (outside !== undefined) {
     const fact = `QEMU was ended from outside: ${outside}`;
     return { kind: 'dead', fact, evidence: exit.lines, blame: 'host' };
@@ -147,14 +149,18 @@ function ended(exit: QemuExit, { machine }: CheckTarget): End {
 }
 
 /**
- * What QEMU says of SIGTERM and the like. Only asked of a machine that an earlier command started, whose end nobody
- * sees: of our own child it is known, and a device under test may print what it likes.
+ * What QEMU says of SIGTERM and the like, and the host's kernel of its memory. Only asked of a machine that an earlier
+ * command started, whose end nobody sees: of our own child it is known, and a device under test may print what it likes.
+ *
+ * @param killed processes of the host that were killed for memory during the check.
  */
-function endedFromOutside({ code, signal, lines }: QemuExit): string | undefined {
+function endedFromOutside({ code, signal, lines }: QemuExit, killed: number): string | undefined {
   if (code !== null || signal !== null) return undefined;
-  return lines
+  const said = lines
     .map((line) => /terminating on signal \d+.*/.exec(line)?.[0])
     .find((found) => found !== undefined);
+  if (said !== undefined || killed <= 0) return said;
+  return `meanwhile the kernel of this host killed ${killed === 1 ? 'a process' : `${killed} processes`} for memory`;
 }
 
 /** A kernel that panicked does not end QEMU and does not close the connection; only its console tells. */

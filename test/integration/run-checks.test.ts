@@ -1,12 +1,17 @@
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { Console } from '../../src/console/console.js';
 import { LabError } from '../../src/errors.js';
 import { runChecks } from '../../src/grade/run-checks.js';
+import { killedForMemory } from '../../src/host/memory.js';
 import { type Check, type CheckContext, CheckFailure, type CheckTarget } from '../../src/lab/check.js';
 import type { QemuExit } from '../../src/machine/machine.js';
 import { scaled } from '../../src/timeouts.js';
+import { inJail, makeTree } from '../support/jails.js';
+import { useTempFolder } from '../support/temp.js';
 
+const folder = useTempFolder();
 const never = new AbortController().signal;
 
 /** Only what the runner itself looks at: the console and the end of the machine. */
@@ -21,6 +26,12 @@ function check(id: string, run: (context: CheckContext) => Promise<void>, more: 
 }
 
 const passes = (id: string) => check(id, async ({ prove }) => prove('seen'));
+
+/** Fills more memory than a jail may have; as root its control group then has it killed. */
+async function fillMemory(): Promise<void> {
+  const tree = await makeTree(join(folder.path, 'tree'));
+  await inJail(tree, `python3 -c 'b = bytearray(b"x") * (600 << 20)'`);
+}
 
 describe('runChecks', () => {
   test('a pass needs proof', async () => {
@@ -110,6 +121,16 @@ describe('runChecks', () => {
       fact: 'QEMU was ended from outside: terminating on signal 15 from pid 4711 (kill)',
     });
     expect(verdicts[1]).toMatchObject({ outcome: 'blocked', fact: 'the machine did not survive a' });
+  });
+
+  test('a QEMU that is gone when the host ran out of memory is a fault of the host', async (context) => {
+    const before = killedForMemory();
+    const target = makeTarget(fillMemory().then(() => ({ code: null, signal: null, lines: [] })));
+    const hangs = check('a', () => new Promise(() => {}), { deadline: 30_000 });
+    const [verdict] = await runChecks([hangs], target, { signal: never });
+    context.skip(killedForMemory() === before, 'only root has processes killed for memory');
+    expect(verdict).toMatchObject({ outcome: 'error', blame: 'host' });
+    expect(verdict?.fact).toMatch(/ended from outside: .* killed (a process|\d+ processes) for memory/);
   });
 
   test.each(['guest/lost', 'monitor/closed'])('%s waits for how QEMU ends', async (code) => {

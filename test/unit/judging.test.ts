@@ -69,5 +69,6 @@ describe('a verdict', () => {
       });
     expect(outcomeOf(await judgeTwice({ judge }, submission, run, new Kept()))).toBe('passed');
     expect(calls).toBe(2);
+    expect(step.notes.at(-1)).toBe('one is judged once more after a fault of this host: no sandbox');
   });
 });
