@@ -142,7 +142,7 @@ function ended(exit: QemuExit, { machine }: CheckTarget, killed: number): End {
   const outside = endedFromOutside(exit, killed);
   if (outside !== undefined) {
     const fact = `QEMU was ended from outside: ${outside}`;
-    return { kind: 'dead', fact, evidence: exit.lines, blame: 'host' };
+    return { kind: 'dead', fact, evidence: exit.lines.filter((line) => line !== ''), blame: 'host' };
   }
   const { signal, code } = exit;
   return { kind: 'dead', fact: `QEMU ended (${signal ?? `exit code ${code ?? 'unknown'}`})` };
