@@ -119,7 +119,10 @@ async function firstEnd(
     new Promise<End>((resolve) => timers.push(setTimeout(() => resolve(end), ms)));
   const killed = killedForMemory();
   const exit = target.machine.exited.then((how) => ended(how, target, killedForMemory() - killed));
-  const dead = Promise.race([exit, panicked(target, { cursor, signal, timeout: limit })]);
+  const halt = target.machine.halted.catch(
+    ({ message: fact, evidence }: LabError): End => ({ kind: 'dead', fact, evidence, blame: 'host' }),
+  );
+  const dead = Promise.race([exit, halt, panicked(target, { cursor, signal, timeout: limit })]);
   try {
     const end = await Promise.race([body, after(limit, { kind: 'late' }), dead]);
     if (end.kind !== 'threw' || !isCutOff(end.error)) return end;

@@ -199,7 +199,8 @@ async function reuse(plan: Plan, context: StepContext): Promise<Up | undefined> 
     await shutDown(machine, record, timeouts, context.signal);
     return undefined;
   }
-  const guest = await connectTo(record, timeouts, context.signal);
+  await machine.resume();
+  const guest = await connectTo(record, timeouts, context.signal, machine.halted);
   if (record.deployDigest === plan.deployDigest) return { record, machine, guest, started: false };
   const updated = { ...record, deployDigest: plan.deployDigest };
   await runStep(context, 'deploy', upSteps.deploy, async () => ({

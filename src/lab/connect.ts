@@ -6,6 +6,7 @@ import type { ConnectOptions } from '../guest/connection.js';
 import { connectWhenReady, Guest } from '../guest/guest.js';
 import { loadOrMakeKeyPair } from '../guest/keys.js';
 import { fileNames } from '../machine/arguments.js';
+import { attachMachine } from '../machine/attach.js';
 import type { Machine, QemuExit } from '../machine/machine.js';
 import { type MachineRecord, machineFolder } from '../machine/record.js';
 import { sanitizerError } from '../machine/sanitizers.js';
@@ -16,35 +17,59 @@ import { clientKeys } from './keys.js';
 /** What the guest prints when sshd accepts connections, or when it cannot; see vm/guest. */
 const STARTED = new RegExp(`${LISTENING}|lab: sshd did not start`);
 
-/** What a kernel does not recover from while it boots. A stall may be a busy host's, and pass. */
-
 /**
  * Opens an SSH connection to a machine that is up and calls `use` with it. Everything ends at once, with the console,
- * when the guest's kernel has panicked or does so meanwhile.
+ * when the guest's kernel has panicked or does so meanwhile, and when QEMU has stopped the guest.
+ *
+ * @param machine the same, where the caller holds it: of one that it does not hold, QEMU is asked only when the guest
+ *   does not answer.
  */
 export async function withGuest<T>(
-  record: Address,
+  record: MachineRecord,
   timeouts: Timeouts,
   signal: AbortSignal,
   use: (guest: Guest) => Promise<T>,
+  machine?: Machine,
 ): Promise<T> {
   const dead = await deadGuest(record.name);
   if (dead !== undefined) throw dead;
   const over = new AbortController();
-  const fatal = guestDeath(record.name, over.signal);
+  const death = guestDeath(record.name, over.signal);
+  const fatal = machine === undefined ? death : Promise.race([death, machine.halted]);
   fatal.catch(() => {}); // the connection reports it
   try {
+    await machine?.resume();
     const options = { ...(await loginOf(record)), timeouts, signal, fatal };
-    await using guest = await Guest.connect(options);
+    await using guest = await Guest.connect(options).catch(async (error) => {
+      if (machine !== undefined || !(await wasStopped(record, timeouts, signal))) throw error;
+      return await Guest.connect(options);
+    });
     return await use(guest);
   } finally {
     over.abort();
   }
 }
 
-/** Opens an SSH connection to a machine that is up. */
-export async function connectTo(record: Address, timeouts: Timeouts, signal: AbortSignal): Promise<Guest> {
-  return await Guest.connect({ ...(await loginOf(record)), timeouts, signal });
+/** Whether it was QEMU that had stopped the guest, which goes on now. Throws as `resume` does. */
+async function wasStopped(record: MachineRecord, timeouts: Timeouts, signal: AbortSignal): Promise<boolean> {
+  // it serves one client at a time, and what that one sees of the machine it tells itself
+  const machine = await attachMachine(record, { timeouts, signal }).catch(() => undefined);
+  if (machine === undefined) return false;
+  try {
+    return await machine.resume();
+  } finally {
+    await machine.release();
+  }
+}
+
+/** Opens an SSH connection to a machine that is up; `fatal` rejects when that is over. */
+export async function connectTo(
+  record: Address,
+  timeouts: Timeouts,
+  signal: AbortSignal,
+  fatal?: Promise<never>,
+): Promise<Guest> {
+  return await Guest.connect({ ...(await loginOf(record)), timeouts, signal, fatal });
 }
 
 /**
@@ -69,7 +94,7 @@ export async function whenReady(
       sanitizerError(how, machine.owner, join(machine.files.dir, fileNames.output)) ?? qemuEnded(machine, how)
     );
   });
-  const fatal = Promise.race([exit, listening.then(() => new Promise<never>(() => {}))]);
+  const fatal = Promise.race([exit, machine.halted, listening.then(() => new Promise<never>(() => {}))]);
   fatal.catch(() => {}); // also seen by connectWhenReady; when that has ended, nobody listens any more
   try {
     return await connectWhenReady({

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { StepContext } from '../events.js';
+import type { Guest } from '../guest/guest.js';
 import { attachMachine } from '../machine/attach.js';
 import { liveRecord, type MachineRecord } from '../machine/record.js';
 import type { Timeouts } from '../timeouts.js';
@@ -25,9 +26,9 @@ export async function withRunning<T>(
 ): Promise<T> {
   const machine = await attachMachine(record, { timeouts, signal: context.signal });
   try {
-    return await withGuest(record, timeouts, context.signal, (guest) =>
-      use({ record, target: targetOf(lab.name, { record, machine, guest }, timeouts) }),
-    );
+    const used = (guest: Guest) =>
+      use({ record, target: targetOf(lab.name, { record, machine, guest }, timeouts) });
+    return await withGuest(record, timeouts, context.signal, used, machine);
   } finally {
     await machine.release();
   }

@@ -6,6 +6,7 @@ import type { Monitor } from '../monitor/monitor.js';
 import { parseUsernet } from '../monitor/parse.js';
 import type { Timeouts } from '../timeouts.js';
 import type { ConsoleLog } from './console-log.js';
+import { resume, watchForHalt } from './halt.js';
 import type { DeviceOwner, MachineFiles, MachineSpec } from './spec.js';
 
 /** How QEMU ended; `lines` are the last of its own output, or the report of a sanitizer. */
@@ -49,6 +50,8 @@ export class Machine implements AsyncDisposable {
   readonly consoleLog: ConsoleLog;
   readonly pid: number;
   readonly exited: Promise<QemuExit>;
+  /** Rejects with the reason when QEMU has stopped the guest because the host's disk is full. Never "unhandled". */
+  readonly halted: Promise<never>;
   readonly #parts: MachineParts;
   readonly #relays: Duplex[];
   #over = false;
@@ -62,8 +65,14 @@ export class Machine implements AsyncDisposable {
     this.consoleLog = parts.consoleLog;
     this.pid = parts.qemu.pid;
     this.exited = parts.qemu.exited;
+    this.halted = watchForHalt(parts.monitor, this.name, this.files.dir);
     this.#relays = [...(parts.relays ?? [])];
     for (const relay of this.#relays) relay.on('error', () => {}); // of a jail that ended before it was used
+  }
+
+  /** Lets a guest go on that QEMU stopped because the host's disk was full. Returns and throws as `resume` does. */
+  async resume(): Promise<boolean> {
+    return await resume(this.monitor, this.name, this.files.dir);
   }
 
   /** A way to a sealed machine's SSH server that nobody has used yet; undefined when all are used up. */

@@ -23,11 +23,11 @@ async function exec(
   const { withGuest } = await import('../../src/lab/connect.js');
   const { hostTimeouts } = await import('../host.js');
   await withGuest(runningMachine(name), hostTimeouts(), signal, async (guest) => {
-    const running = await guest.spawn(command, { signal });
+    await using running = await guest.spawn(command, { signal });
     if (!process.stdin.isTTY) process.stdin.pipe(running.stdin);
     running.stdout.pipe(process.stdout, { end: false });
     running.stderr.pipe(process.stderr, { end: false });
-    const { exitCode, signal: killedBy } = await running.wait();
+    const { exitCode, signal: killedBy } = await running.wait({ signal });
     if (killedBy !== undefined) process.stderr.write(`lab: the command was killed by ${killedBy}\n`);
     process.exitCode = exitCode;
   });

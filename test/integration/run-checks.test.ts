@@ -14,11 +14,13 @@ import { useTempFolder } from '../support/temp.js';
 const folder = useTempFolder();
 const never = new AbortController().signal;
 
+const FOREVER = new Promise<never>(() => {});
+
 /** Only what the runner itself looks at: the console and the end of the machine. */
-function makeTarget(exited: Promise<QemuExit> = new Promise(() => {})): CheckTarget {
+function makeTarget(exited: Promise<QemuExit> = FOREVER, halted: Promise<never> = FOREVER): CheckTarget {
   const console = new Console();
   console.push('last words\n');
-  return { machine: { console, exited }, timeouts: scaled(1) } as unknown as CheckTarget;
+  return { machine: { console, exited, halted }, timeouts: scaled(1) } as unknown as CheckTarget;
 }
 
 function check(id: string, run: (context: CheckContext) => Promise<void>, more: Partial<Check> = {}): Check {
@@ -131,6 +133,23 @@ describe('runChecks', () => {
     context.skip(killedForMemory() === before, 'only root has processes killed for memory');
     expect(verdict).toMatchObject({ outcome: 'error', blame: 'host' });
     expect(verdict?.fact).toMatch(/ended from outside: .* killed (a process|\d+ processes) for memory/);
+  });
+
+  test('a guest that QEMU has stopped for want of room on the disk is a fault of the host', async () => {
+    const full = new LabError({
+      ...{ code: 'machine/disk-full', blame: 'host', fact: 'no room', next: '' },
+      evidence: ['0 MiB'],
+    });
+    const halted = delay(20).then(() => Promise.reject(full));
+    const hangs = check('a', () => new Promise(() => {}));
+    const verdicts = await runChecks([hangs, passes('next')], makeTarget(FOREVER, halted), { signal: never });
+    expect(verdicts[0]).toMatchObject({
+      outcome: 'error',
+      blame: 'host',
+      fact: 'no room',
+      evidence: ['0 MiB'],
+    });
+    expect(verdicts[1]?.outcome).toBe('blocked');
   });
 
   test.each(['guest/lost', 'monitor/closed'])('%s waits for how QEMU ends', async (code) => {

@@ -1,11 +1,16 @@
+import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
-import { finished, noQemuLeft, qemuProcesses, said, useCli } from './cli.js';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { run } from '../../src/host/run.js';
+import { Monitor } from '../../src/monitor/monitor.js';
+import { scaled } from '../../src/timeouts.js';
+import { type CliResult, finished, noQemuLeft, qemuProcesses, said, useCli } from './cli.js';
 
 const { lab, start, state } = useCli();
+const LONG = { timeout: 60_000 };
 const FAST = ['--profile', 'fast', '--name', 'fault'];
 
 describe('faults', () => {
@@ -117,5 +122,54 @@ describe('faults', () => {
     expect(code).toBe(69);
     expect(stderr).toContain('machine.json');
     expect(stderr).toContain('Next: ');
+  });
+});
+
+const FULL = ['--profile', 'fast', '--name', 'full'];
+
+describe.skipIf(process.getuid?.() !== 0)('a host whose disk is full', () => {
+  let machines: string;
+  let writer: ChildProcess;
+  let written: Promise<CliResult>;
+
+  beforeAll(async () => {
+    machines = join(state(), 'machines');
+    await mkdir(machines, { recursive: true });
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=200m', 'lab-test', machines], LONG);
+    const { code, stderr } = await lab('up', ...FULL);
+    expect(code, stderr).toBe(0);
+    await run('sh', ['-c', `cat /dev/zero > ${machines}/filler 2>/dev/null || true`], LONG);
+    await using monitor = await Monitor.attach(createConnection(join(machines, 'full/qmp')), {
+      timeouts: scaled(1),
+    });
+    const stopped = monitor.nextEvent('STOP', { timeout: 60_000 });
+    const write = 'dd if=/dev/zero of=/root/x bs=1M count=60 2>/dev/null && sync && echo written';
+    writer = start('exec', '-m', 'full', '--', 'sh', '-c', write);
+    written = finished(writer);
+    await stopped;
+  });
+
+  afterAll(async () => {
+    writer.kill('SIGKILL');
+    await lab('down', '--all', '--force');
+    await run('umount', [machines], LONG);
+  });
+
+  test.each([
+    ['test', '--name', 'full'],
+    ['up', ...FULL],
+  ])('%s says that it stopped the guest', async (...args) => {
+    const { code, stderr } = await lab(...args);
+    expect(code, stderr).toBe(69);
+    expect(stderr).toContain('the host has no room for what it writes to its disk');
+    expect(stderr).toContain(`${machines}/full: `);
+    expect(stderr).toContain('Next: free some space');
+  });
+
+  test('once there is room, the guest goes on as if nothing had been', async () => {
+    await rm(join(machines, 'filler'));
+    const { code, stderr } = await lab('up', ...FULL);
+    expect(code, stderr).toBe(0);
+    expect(await written).toMatchObject({ code: 0, stdout: 'written\n' });
   });
 });

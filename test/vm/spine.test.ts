@@ -2,9 +2,9 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Report } from '../../src/grade/report.js';
-import { noQemuLeft, useCli } from './cli.js';
+import { finished, noQemuLeft, said, useCli } from './cli.js';
 
-const { lab, state } = useCli();
+const { lab, start, state } = useCli();
 
 /** One machine from `up` to `down`; the tests of this file run in order and build on each other. */
 describe('the life of a machine', () => {
@@ -47,6 +47,15 @@ describe('the life of a machine', () => {
       stdout: 'out\n',
       stderr: 'err\n',
     });
+  });
+
+  test('an interrupted exec ends at once, and its command in the guest with it', async () => {
+    const child = start('exec', '--', 'sh', '-c', 'echo ready >&2; exec sleep 4711');
+    const ended = finished(child);
+    await said(child, 'ready');
+    child.kill('SIGINT');
+    expect(await ended).toMatchObject({ code: 130 });
+    expect(await lab('exec', '--', 'pgrep', '-f', '[s]leep 4711')).toMatchObject({ code: 1, stdout: '' });
   });
 
   test('cp carries a file there and back', async () => {
