@@ -19,6 +19,14 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** What nobody waited for ends us like any other error; what we have started goes with us. */
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    process.stderr.write(`${explain(error)}\n`);
+    process.exit(exitCodeOf(error));
+  });
+}
+
 async function main(argv: readonly string[]): Promise<number> {
   const program = makeProgram(interrupt.signal);
   try {

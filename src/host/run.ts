@@ -1,8 +1,9 @@
-import { createWriteStream, type WriteStream } from 'node:fs';
+import type { WriteStream } from 'node:fs';
 import { execa } from 'execa';
 import { interrupted, LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from './leash.js';
 import { LineSplitter } from './lines.js';
+import { openLog } from './log.js';
 
 export interface RunOptions {
   readonly cwd?: string;
@@ -51,7 +52,7 @@ export async function run(file: string, args: readonly string[], options: RunOpt
   const command = [file, ...args].map(quote).join(' ');
   if (options.signal?.aborted) throw interrupted(command);
   const started = performance.now();
-  const log = options.log === undefined ? undefined : createWriteStream(options.log, { flags: 'a' });
+  const log = options.log === undefined ? undefined : openLog(options.log, 'a');
   log?.write(`$ ${command}\n`);
   try {
     const outcome = await execute(file, args, options, log);

@@ -1,8 +1,8 @@
-import { createWriteStream } from 'node:fs';
 import { mkdir, open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { LabError } from '../errors.js';
+import { openLog } from '../host/log.js';
 import { quote } from '../host/run.js';
 import { Monitor } from '../monitor/monitor.js';
 import type { Timeouts } from '../timeouts.js';
@@ -33,7 +33,7 @@ export async function launch(
   await prepareFolder(files);
   const args = qemuArguments(spec, files);
   await writeFile(join(files.dir, 'qemu.sh'), commandLine(spec, args), { mode: 0o755 });
-  const qmpLog = createWriteStream(join(files.dir, 'qmp.log'));
+  const qmpLog = openLog(join(files.dir, 'qmp.log'), 'w');
   const consoleLog = new ConsoleLog(join(files.dir, fileNames.console), 0);
   const qemu = await spawnMachine(spec, args, files);
   try {

@@ -37,6 +37,11 @@ describe('run', () => {
     });
   });
 
+  test('a log for which the disk has no room ends nothing', async () => {
+    const result = await run('sh', ['-c', 'echo out; echo err >&2'], { timeout, log: '/dev/full' });
+    expect(result).toMatchObject({ exitCode: 0, stdout: 'out\n', stderr: 'err\n' });
+  });
+
   test('a program that does not exist is named', async () => {
     await expect(run('no-such-program-here', [], { timeout })).rejects.toMatchObject({
       code: 'run/missing',
