@@ -52,8 +52,8 @@ function diskFull(name: string, dir: string, free: number): LabError {
   return new LabError({
     code: 'machine/disk-full',
     blame: 'host',
-    fact: `QEMU has stopped the guest of ${name}: the host has no room for what it writes to its disk`,
+    fact: `QEMU has stopped the machine ${name}: the host has no room for what it writes to its disk`,
     evidence: [`${dir}: ${(free / 1024 ** 2).toFixed(0)} MiB free`],
-    next: 'free some space (`lab cache prune` removes what is least used), then `lab up` lets the guest go on',
+    next: 'free some space (`lab cache prune` removes what is least used), then `lab up` lets it go on',
   });
 }
