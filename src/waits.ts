@@ -1,3 +1,4 @@
+import { Deadline } from './deadline.js';
 import { interrupted } from './errors.js';
 
 export interface WaitOptions {
@@ -30,13 +31,13 @@ export function openWait<T>(options: WaitOptions): Wait<T> {
   const end = (act: () => void) => {
     if (done) return;
     done = true;
-    clearTimeout(timer);
+    deadline.clear();
     signal?.removeEventListener('abort', onAbort);
     options.onEnd?.();
     act();
   };
   const onAbort = () => end(() => settle?.reject(interrupted(options.what)));
-  const timer = setTimeout(() => end(() => settle?.reject(options.onTimeout())), options.timeout);
+  const deadline = new Deadline(() => end(() => settle?.reject(options.onTimeout())), options.timeout);
   signal?.addEventListener('abort', onAbort, { once: true });
   if (signal?.aborted) onAbort();
   return {

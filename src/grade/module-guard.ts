@@ -1,4 +1,5 @@
 import { crashReport, type KernelReport } from '../console/kernel-report.js';
+import { Deadline } from '../deadline.js';
 import { LabError } from '../errors.js';
 import { type CheckContext, CheckFailure } from '../lab/check.js';
 import { complaintsBeforeCrash, withComplaint } from '../lab/kernel-complaints.js';
@@ -61,9 +62,9 @@ class Late extends Error {
 
 /** Ends as well soon after a crash: what the kernel killed may hold what the check waits for. */
 async function inTime(work: Promise<void>, limit: number, scene: Scene): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
+  let deadline: Deadline | undefined;
   const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Late(limit)), limit);
+    deadline = new Deadline(() => reject(new Late(limit)), limit);
   });
   const over = new AbortController();
   try {
@@ -73,7 +74,7 @@ async function inTime(work: Promise<void>, limit: number, scene: Scene): Promise
       crashed(scene, limit, AbortSignal.any([over.signal, scene.context.signal])),
     ]);
   } finally {
-    clearTimeout(timer);
+    deadline?.clear();
     over.abort();
   }
 }

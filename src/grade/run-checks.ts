@@ -1,3 +1,4 @@
+import { Deadline } from '../deadline.js';
 import { type Blame, isAbort, LabError } from '../errors.js';
 import { killedForMemory } from '../host/memory.js';
 import { blockedTasks } from '../lab/blocked-tasks.js';
@@ -114,9 +115,9 @@ async function firstEnd(
   target: CheckTarget,
   { limit, cursor, signal }: { limit: number; cursor: number; signal: AbortSignal },
 ): Promise<End> {
-  const timers: NodeJS.Timeout[] = [];
+  const deadlines: Deadline[] = [];
   const after = (ms: number, end: End) =>
-    new Promise<End>((resolve) => timers.push(setTimeout(() => resolve(end), ms)));
+    new Promise<End>((resolve) => deadlines.push(new Deadline(() => resolve(end), ms)));
   const killed = killedForMemory();
   const exit = target.machine.exited.then((how) => ended(how, target, killedForMemory() - killed));
   const halt = target.machine.halted.catch(
@@ -129,7 +130,7 @@ async function firstEnd(
     // A dying machine breaks its connections a while before its exit is seen.
     return await Promise.race([dead, after(GOES_DOWN * target.timeouts.scale, end)]);
   } finally {
-    for (const timer of timers) clearTimeout(timer);
+    for (const deadline of deadlines) deadline.clear();
   }
 }
 

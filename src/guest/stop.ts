@@ -1,3 +1,4 @@
+import { Deadline } from '../deadline.js';
 import { interrupted, type LabError } from '../errors.js';
 
 export interface StopOptions {
@@ -20,7 +21,7 @@ export class Stop implements Disposable {
   readonly #options: StopOptions;
   readonly #onAbort = () => this.#controller.abort(interrupted(this.#options.what));
   readonly #onDeath = () => this.#controller.abort(this.#options.death?.reason);
-  #timer: NodeJS.Timeout | undefined;
+  #deadline: Deadline | undefined;
 
   constructor(options: StopOptions) {
     this.#options = options;
@@ -40,10 +41,10 @@ export class Stop implements Disposable {
 
   /** Starts the deadline anew: there was progress. */
   touch(): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.clear();
     const { timeout, onTimeout } = this.#options;
     if (timeout === undefined || this.signal.aborted) return;
-    this.#timer = setTimeout(() => this.#controller.abort(onTimeout()), timeout);
+    this.#deadline = new Deadline(() => this.#controller.abort(onTimeout()), timeout);
   }
 
   /** Settles as `work` does, or rejects at once with the reason of the stop. */
@@ -58,7 +59,7 @@ export class Stop implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#deadline?.clear();
     this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#options.death?.removeEventListener('abort', this.#onDeath);
   }

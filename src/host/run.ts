@@ -1,5 +1,6 @@
 import type { WriteStream } from 'node:fs';
 import { execa } from 'execa';
+import { Deadline } from '../deadline.js';
 import { interrupted, LabError } from '../errors.js';
 import { addToLeash, dropFromLeash } from './leash.js';
 import { LineSplitter } from './lines.js';
@@ -122,7 +123,7 @@ async function execute(
     child.stderr?.destroy();
   };
   if (pid !== undefined) addToLeash(pid);
-  const timer = setTimeout(() => kill('timeout'), options.timeout);
+  const deadline = new Deadline(() => kill('timeout'), options.timeout);
   const onAbort = () => kill('aborted');
   options.signal?.addEventListener('abort', onAbort, { once: true });
   try {
@@ -137,7 +138,7 @@ async function execute(
       tail,
     };
   } finally {
-    clearTimeout(timer);
+    deadline.clear();
     options.signal?.removeEventListener('abort', onAbort);
     if (pid !== undefined) dropFromLeash(pid);
   }

@@ -5,7 +5,7 @@ import { sourceFiles as files, root } from '../support/source-files.js';
 
 /** Bottom first. Imports, type imports included, go to a lower layer or stay in their room. */
 const LAYERS: readonly (readonly string[])[] = [
-  ['src/errors.ts', 'src/events.ts', 'src/timeouts.ts'],
+  ['src/deadline.ts', 'src/errors.ts', 'src/events.ts', 'src/timeouts.ts'],
   ['src/waits.ts'],
   ['src/host'],
   ['src/monitor', 'src/console', 'src/nbd'],

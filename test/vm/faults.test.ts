@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { run } from '../../src/host/run.js';
 import { Monitor } from '../../src/monitor/monitor.js';
@@ -57,6 +58,17 @@ describe('faults', () => {
     expect(ended).toMatchObject({ blame: 'host', fact: expect.stringContaining('ended from outside') });
     expect(report.checks.at(-1).outcome).toBe('blocked');
     expect((await lab('up', ...FAST)).code).toBe(0);
+  });
+
+  test('checks of a lab that was stopped for longer than they may take are not late', async () => {
+    const child = start('test', '--name', 'fault', '--json');
+    const end = finished(child);
+    await said(child, 'bad-pointers');
+    child.kill('SIGSTOP');
+    await delay(17_000); // longer than each of those that come now may take
+    child.kill('SIGCONT');
+    const { code, stdout } = await end;
+    expect(code, stdout).toBe(0);
   });
 
   test('a panic during the checks is a crash with the console, not an error of ours', async () => {

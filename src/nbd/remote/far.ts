@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream';
+import { Deadline } from '../../deadline.js';
 import { type BlockDevice, DeviceError } from '../device.js';
 import { MAX_PAYLOAD, NbdError } from '../protocol.js';
 import { encodeFrame, type Frame, FrameReader, type Hello, Kind, OPTIONAL } from './frames.js';
@@ -64,7 +65,7 @@ interface Question {
 interface Pending extends Question {
   readonly resolve: (frame: Frame) => void;
   readonly reject: (error: Error) => void;
-  readonly timer: NodeJS.Timeout;
+  readonly deadline: Deadline;
 }
 
 /** Bytes of what a device says of itself, or of an error. */
@@ -102,8 +103,9 @@ class Remote {
 
   #expect(id: number, question: Question, patience = this.#options.patience): Promise<Frame> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.#lose(`it did not answer within ${patience} ms`, true), patience);
-      this.#pending.set(id, { ...question, resolve, reject, timer });
+      const late = () => this.#lose(`it did not answer within ${patience} ms`, true);
+      const deadline = new Deadline(late, patience);
+      this.#pending.set(id, { ...question, resolve, reject, deadline });
     });
   }
 
@@ -125,7 +127,7 @@ class Remote {
     if (text ? frame.payload.length > LONGEST_TEXT : frame.payload.length !== length)
       throw new RangeError(`an answer has ${frame.payload.length} bytes instead of ${length}`);
     this.#pending.delete(frame.id);
-    clearTimeout(pending.timer);
+    pending.deadline.clear();
     pending.resolve(frame);
   }
 
@@ -133,8 +135,8 @@ class Remote {
     if (this.#lost !== undefined) return;
     this.#lost = `the device is of no use: ${reason}`;
     this.#stream.destroy();
-    for (const { reject, timer } of this.#pending.values()) {
-      clearTimeout(timer);
+    for (const { reject, deadline } of this.#pending.values()) {
+      deadline.clear();
       reject(new DeviceError('EIO', this.#lost));
     }
     this.#pending.clear();

@@ -1,3 +1,4 @@
+import { Deadline } from '../../../deadline.js';
 import { isAbort, LabError } from '../../../errors.js';
 import type { GradedCheck } from '../../../grade/grade-report.js';
 import type { JudgeRun } from '../../../grade/grading.js';
@@ -124,9 +125,9 @@ async function inTime(work: Promise<void>, limit: number, signal: AbortSignal): 
       const fact = `it did not end within ${(limit / 1000).toFixed(0)} s`;
       reject(new CheckFailure(fact, [], undefined, 'timed-out'));
     };
-    const timer = setTimeout(fail, limit);
+    const deadline = new Deadline(fail, limit);
     signal.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
-    over.signal.addEventListener('abort', () => clearTimeout(timer));
+    over.signal.addEventListener('abort', () => deadline.clear());
   });
   try {
     await Promise.race([work, late]);

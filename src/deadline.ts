@@ -1,0 +1,47 @@
+/** Milliseconds between two looks at the clock. */
+const BEAT = 500;
+
+let beat: NodeJS.Timeout | undefined;
+let last = 0;
+/** Milliseconds so far, of those since the first deadline, in which this process could not run. */
+let lost = 0;
+
+function look(): void {
+  const now = performance.now();
+  const gap = now - last;
+  // when in it we were stopped is not known
+  if (gap > 2 * BEAT) lost += gap;
+  last = now;
+}
+
+/**
+ * Calls `late` once, after `ms` milliseconds in which this process could run: while it is stopped, by Ctrl-Z or with
+ * its whole host, it cannot take what it waits for, and nobody else is late. Holds the process as a timer does.
+ */
+export class Deadline {
+  readonly #late: () => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(late: () => void, ms: number) {
+    this.#late = late;
+    if (beat === undefined) last = performance.now();
+    beat ??= setInterval(look, BEAT).unref();
+    look();
+    this.#arm(ms);
+  }
+
+  #arm(ms: number): void {
+    const from = { now: performance.now(), lost };
+    this.#timer = setTimeout(() => {
+      look();
+      const left = ms - (performance.now() - from.now - (lost - from.lost));
+      if (left >= 1) return this.#arm(left);
+      this.#late();
+    }, ms);
+  }
+
+  /** Ends it; harmless when it is over. */
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
