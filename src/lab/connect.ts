@@ -40,8 +40,9 @@ export async function withGuest<T>(
   try {
     await machine?.resume();
     const options = { ...(await loginOf(record)), timeouts, signal, fatal };
-    await using guest = await Guest.connect(options).catch(async (error) => {
-      if (machine !== undefined || !(await wasStopped(record, timeouts, signal))) throw error;
+    await using guest = await Guest.connect(options).catch(async (error: LabError) => {
+      const silent = machine === undefined && error.code === 'guest/unreachable';
+      if (!silent || !(await wasStopped(record, timeouts, signal))) throw error;
       return await Guest.connect(options);
     });
     return await use(guest);

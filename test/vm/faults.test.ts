@@ -1,4 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
+import { type ChildProcess, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
@@ -139,7 +139,9 @@ describe('faults', () => {
 
 const FULL = ['--profile', 'fast', '--name', 'full'];
 
-describe.skipIf(process.getuid?.() !== 0)('a host whose disk is full', () => {
+const MAY_MOUNT = process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0;
+
+describe.skipIf(!MAY_MOUNT)('a host whose disk is full', () => {
   let machines: string;
   let writer: ChildProcess;
   let written: Promise<CliResult>;
@@ -170,6 +172,7 @@ describe.skipIf(process.getuid?.() !== 0)('a host whose disk is full', () => {
   test.each([
     ['test', '--name', 'full'],
     ['up', ...FULL],
+    ['exec', '-m', 'full', '--', 'true'],
   ])('%s says that it stopped the guest', async (...args) => {
     const { code, stderr } = await lab(...args);
     expect(code, stderr).toBe(69);
