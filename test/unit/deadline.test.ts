@@ -51,7 +51,7 @@ describe('a deadline', () => {
     const first = within(5000);
     stand(2000);
     const second = within(100);
-    const plain = delay(1500).then(() => second.events.push('plain'));
+    const plain = delay(4000).then(() => second.events.push('plain'));
     await second.late;
     await plain;
     first.deadline?.clear();
