@@ -135,20 +135,20 @@ async function tryMake(name: string, settings: Settings): Promise<ControlGroup |
   return group;
 }
 
-/** How often each of these happened in a group, by file; `reached` is the group's own limit. */
-const MEMORY_EVENTS = [
-  { file: 'memory.events', killed: /^oom_kill (\d+)$/m, limit: 'memory.events', reached: /^oom (\d+)$/m },
-  { file: 'memory.oom_control', killed: /^oom_kill (\d+)$/m, limit: 'memory.failcnt', reached: /^(\d+)$/m },
-];
+/** What may be charged at once, so that a group is at its limit somewhat below it; bytes. */
+const CHARGE = MIB;
 
 function isStarved(dir: string): boolean {
-  const count = (file: string, pattern: RegExp) => {
+  const number = (file: string, pattern: RegExp) => {
     const path = join(dir, file);
-    return existsSync(path) ? Number(pattern.exec(readFileSync(path, 'utf8'))?.[1]) : Number.NaN;
+    return existsSync(path) ? Number(pattern.exec(readFileSync(path, 'utf8'))?.[1] ?? 0) : undefined;
   };
-  return MEMORY_EVENTS.some(
-    ({ file, killed, limit, reached }) => count(file, killed) > 0 && count(limit, reached) === 0,
-  );
+  const value = (file: string) => number(file, /^(\d+)$/m) ?? 0;
+  const events = number('memory.events', /^oom_kill (\d+)$/m);
+  if (events !== undefined) return events > 0 && number('memory.events', /^oom (\d+)$/m) === 0;
+  // version 1; its `failcnt` does not count where swap is accounted for as well
+  const killed = number('memory.oom_control', /^oom_kill (\d+)$/m) ?? 0;
+  return killed > 0 && value('memory.max_usage_in_bytes') + CHARGE < value('memory.limit_in_bytes');
 }
 
 /** The kernel lets go of a group a moment after its last process, which it tells nobody; killing it again is harmless. */
