@@ -157,7 +157,7 @@ describe.skipIf(!MAY_MOUNT)('a host whose disk is full', () => {
       timeouts: scaled(1),
     });
     const stopped = monitor.nextEvent('STOP', { timeout: 60_000 });
-    const write = 'dd if=/dev/zero of=/root/x bs=1M count=60 2>/dev/null && sync && echo written';
+    const write = 'dd if=/dev/zero of=/var/x bs=1M count=60 2>/dev/null && sync && echo written';
     writer = start('exec', '-m', 'full', '--', 'sh', '-c', write);
     written = finished(writer);
     await stopped;
