@@ -3,7 +3,7 @@ const BEAT = 500;
 
 let beat: NodeJS.Timeout | undefined;
 let last = 0;
-/** Milliseconds so far, of those since the first deadline, in which this process could not run. */
+/** Milliseconds in which this process could not run; only differences mean something. */
 let lost = 0;
 
 function look(): void {
@@ -24,8 +24,7 @@ export class Deadline {
 
   constructor(late: () => void, ms: number) {
     this.#late = late;
-    if (beat === undefined) last = performance.now();
-    beat ??= setInterval(look, BEAT).unref();
+    if (beat === undefined) beat = setInterval(look, BEAT).unref();
     look();
     this.#arm(ms);
   }
@@ -43,5 +42,18 @@ export class Deadline {
   /** Ends it; harmless when it is over. */
   clear(): void {
     clearTimeout(this.#timer);
+  }
+}
+
+/** Settles as `work` does, or as `late` when that takes longer than `ms` milliseconds, counted as a deadline's. */
+export async function inTime<T, L>(work: Promise<T>, ms: number, late: () => L): Promise<T | L> {
+  let deadline: Deadline | undefined;
+  const over = new Promise<void>((resolve) => {
+    deadline = new Deadline(resolve, ms);
+  });
+  try {
+    return await Promise.race([work, over.then(late)]);
+  } finally {
+    deadline?.clear();
   }
 }

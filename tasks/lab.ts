@@ -21,10 +21,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 /** What nobody waited for ends us like any other error; what we have started goes with us. */
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-  process.on(event, (error: unknown) => {
-    process.stderr.write(`${explain(error)}\n`);
-    process.exit(exitCodeOf(error));
-  });
+  process.on(event, (error: unknown) => process.exit(tell(error)));
 }
 
 async function main(argv: readonly string[]): Promise<number> {
@@ -34,9 +31,14 @@ async function main(argv: readonly string[]): Promise<number> {
     return typeof process.exitCode === 'number' ? process.exitCode : exitCodes.ok;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage;
-    process.stderr.write(`${explain(error)}\n`);
-    return exitCodeOf(error);
+    return tell(error);
   }
+}
+
+/** @returns the exit code for it. */
+function tell(error: unknown): number {
+  process.stderr.write(`${explain(error)}\n`);
+  return exitCodeOf(error);
 }
 
 function explain(error: unknown): string {

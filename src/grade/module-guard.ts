@@ -1,5 +1,5 @@
 import { crashReport, type KernelReport } from '../console/kernel-report.js';
-import { Deadline } from '../deadline.js';
+import { inTime } from '../deadline.js';
 import { LabError } from '../errors.js';
 import { type CheckContext, CheckFailure } from '../lab/check.js';
 import { complaintsBeforeCrash, withComplaint } from '../lab/kernel-complaints.js';
@@ -38,7 +38,7 @@ export function guardedCheck(check: LineCheck, findings: ModuleFindings): LineCh
         throw new CheckFailure('the module does not answer any more', [], undefined, 'timed-out');
       const scene = { context, findings, cursor: context.machine.console.cursor };
       try {
-        await inTime(check.run(context), own * context.timeouts.scale, scene);
+        await endsInTime(check.run(context), own * context.timeouts.scale, scene);
       } catch (error) {
         throw await explain(error, scene);
       }
@@ -61,20 +61,14 @@ class Late extends Error {
 }
 
 /** Ends as well soon after a crash: what the kernel killed may hold what the check waits for. */
-async function inTime(work: Promise<void>, limit: number, scene: Scene): Promise<void> {
-  let deadline: Deadline | undefined;
-  const late = new Promise<never>((_, reject) => {
-    deadline = new Deadline(() => reject(new Late(limit)), limit);
-  });
+async function endsInTime(work: Promise<void>, limit: number, scene: Scene): Promise<void> {
   const over = new AbortController();
+  const signal = AbortSignal.any([over.signal, scene.context.signal]);
   try {
-    await Promise.race([
-      work,
-      late,
-      crashed(scene, limit, AbortSignal.any([over.signal, scene.context.signal])),
-    ]);
+    await inTime(Promise.race([work, crashed(scene, limit, signal)]), limit, () => {
+      throw new Late(limit);
+    });
   } finally {
-    deadline?.clear();
     over.abort();
   }
 }

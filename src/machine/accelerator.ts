@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { release } from 'node:os';
 import { join } from 'node:path';
+import { inTime } from '../deadline.js';
 import { addToLeash, dropFromLeash } from '../host/leash.js';
 import { LineSplitter } from '../host/lines.js';
 import { cacheRoot } from '../host/paths.js';
@@ -93,7 +94,7 @@ async function bootProbe({ qemu, kernel, timeouts, signal }: ProbeOptions): Prom
     child.on('close', () => resolve('ended'));
     signal.addEventListener('abort', () => resolve('ended'), { once: true });
   });
-  const outcome = await deadline(proof, timeouts.accelProbe);
+  const outcome = await inTime(proof, timeouts.accelProbe, () => 'late' as const);
   if (pid !== undefined) {
     killGroup(pid);
     dropFromLeash(pid);
@@ -108,12 +109,4 @@ function judge(outcome: 'booted' | 'ended' | 'late', last: string, limit: number
       ? `a kernel under KVM did not reach its root device within ${limit / 1000} s`
       : 'QEMU ended before a kernel under KVM reached its root device';
   return { accelerator: 'tcg', reason: `${what} (last output: ${last === '' ? 'none' : last})` };
-}
-
-async function deadline<T>(event: Promise<T>, ms: number): Promise<T | 'late'> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    timer = setTimeout(() => resolve('late'), ms);
-  });
-  return await Promise.race([event, late]).finally(() => clearTimeout(timer));
 }

@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:fs';
 import type { Duplex } from 'node:stream';
-import { Deadline } from '../deadline.js';
+import { inTime } from '../deadline.js';
 import { LabError } from '../errors.js';
 import { killGroup } from '../host/run.js';
 import type { Monitor } from '../monitor/monitor.js';
@@ -154,13 +154,5 @@ const no = () => false;
 
 /** True when `event` happened within `ms` milliseconds. */
 async function within(event: Promise<boolean>, ms: number): Promise<boolean> {
-  let deadline: Deadline | undefined;
-  const late = new Promise<boolean>((resolve) => {
-    deadline = new Deadline(() => resolve(false), ms);
-  });
-  try {
-    return await Promise.race([event, late]);
-  } finally {
-    deadline?.clear();
-  }
+  return await inTime(event, ms, no);
 }

@@ -141,7 +141,7 @@ const FULL = ['--profile', 'fast', '--name', 'full'];
 
 const MAY_MOUNT = process.getuid?.() === 0 && spawnSync('unshare', ['--mount', 'true']).status === 0;
 
-describe.skipIf(!MAY_MOUNT)('a host whose disk is full', () => {
+describe.skipIf(!MAY_MOUNT)('a host whose disk is full (needs root, to mount one)', () => {
   let machines: string;
   let writer: ChildProcess;
   let written: Promise<CliResult>;

@@ -1,4 +1,3 @@
-import { Deadline } from '../../../deadline.js';
 import { isAbort, LabError } from '../../../errors.js';
 import type { GradedCheck } from '../../../grade/grade-report.js';
 import type { JudgeRun } from '../../../grade/grading.js';
@@ -6,6 +5,7 @@ import { CheckFailure } from '../../../lab/check.js';
 import type { BlockDevice } from '../../../nbd/device.js';
 import { wrap } from '../../../nbd/devices/wrap.js';
 import type { SubmittedDevice } from '../../../sandbox/device.js';
+import { openWait } from '../../../waits.js';
 
 /** The two devices that the exercise asks for. */
 export type DeviceName = 'deadbeef' | 'ramdisk';
@@ -97,7 +97,7 @@ export class DeviceChecks {
       await using submitted = await open();
       const device = explaining(submitted.device);
       const scene = { ...this.#surroundings, name, device, nonce: run.nonce, prove };
-      const error = await inTime(check.run(scene), DEADLINE * run.timeouts.scale, run.signal);
+      const error = await errorOf(check.run(scene), DEADLINE * run.timeouts.scale, run.signal);
       return failureOf(error, submitted);
     } catch (error) {
       return failureOf(error, undefined); // it loaded before
@@ -118,25 +118,15 @@ function explaining(device: BlockDevice): BlockDevice {
 }
 
 /** What it was rejected with, if it was. */
-async function inTime(work: Promise<void>, limit: number, signal: AbortSignal): Promise<unknown> {
-  const over = new AbortController();
-  const late = new Promise<never>((_, reject) => {
-    const fail = () => {
-      const fact = `it did not end within ${(limit / 1000).toFixed(0)} s`;
-      reject(new CheckFailure(fact, [], undefined, 'timed-out'));
-    };
-    const deadline = new Deadline(fail, limit);
-    signal.addEventListener('abort', () => reject(signal.reason), { signal: over.signal });
-    over.signal.addEventListener('abort', () => deadline.clear());
-  });
-  try {
-    await Promise.race([work, late]);
-    return undefined;
-  } catch (error) {
-    return error;
-  } finally {
-    over.abort();
-  }
+async function errorOf(work: Promise<void>, timeout: number, signal: AbortSignal): Promise<unknown> {
+  const fact = `it did not end within ${(timeout / 1000).toFixed(0)} s`;
+  const onTimeout = () => new CheckFailure(fact, [], undefined, 'timed-out');
+  const wait = openWait<void>({ what: 'the check of a device', timeout, signal, onTimeout });
+  work.then(wait.resolve, wait.reject);
+  return await wait.promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
 }
 
 /** A device that is of no use any more has failed, whatever the check itself has seen. */
