@@ -9,7 +9,7 @@ import { finishEvidence, loadGraded, saveRun } from './evidence.js';
 import { listFixtures, makeHandIn } from './fixture.js';
 import type { Canary, GradedSubmission, GradeReport } from './grade-report.js';
 import { failedToJudge, gradedOf } from './graded.js';
-import type { Bench, Grading, GradingRequest, HandIn, Judged, JudgeRun } from './grading.js';
+import type { Bench, Grading, GradingRequest, HandIn, JudgeRun } from './grading.js';
 import { hostOf } from './host.js';
 import { hasError, judgeTwice, Kept } from './judging.js';
 import { sumMarks } from './marks.js';
@@ -61,7 +61,6 @@ async function gradeEach(
 ): Promise<GradedSubmission[]> {
   const { handIns, jobs } = request;
   const results: GradedSubmission[] = [];
-  const same = new Map<string, Promise<Outcome>>();
   const kept = new Kept();
   // of many, only the verdicts are news
   const tell = (text: string) => (handIns.length === 1 ? step.note(text) : step.output(text));
@@ -71,7 +70,7 @@ async function gradeEach(
     while (next < handIns.length) {
       const index = next++;
       const handIn = handIns[index] as HandIn;
-      const graded = await gradeOne(handIn, request, { step, timeouts, same, kept, tell });
+      const graded = await gradeOne(handIn, request, { step, timeouts, kept, tell });
       results[index] = graded;
       done += 1;
       step.progress(done, handIns.length, 'steps');
@@ -83,17 +82,9 @@ async function gradeEach(
   return results;
 }
 
-/** What judging a digest came to, and which submission it was judged for. */
-interface Outcome {
-  readonly id: string;
-  readonly judged: Judged;
-}
-
 interface OneContext {
   readonly step: Step;
   readonly timeouts: Timeouts;
-  /** By digest of the hand-in. */
-  readonly same: Map<string, Promise<Outcome>>;
   readonly kept: Kept;
   readonly tell: JudgeRun['tell'];
 }
@@ -102,7 +93,7 @@ interface OneContext {
 export async function gradeOne(
   handIn: HandIn,
   request: Omit<GradingRequest, 'handIns' | 'jobs' | 'canary'>,
-  { step, timeouts, same, kept, tell }: OneContext,
+  { step, timeouts, kept, tell }: OneContext,
 ): Promise<GradedSubmission> {
   const { grading, bench } = request;
   const dir = join(request.folder, handIn.id);
@@ -117,10 +108,12 @@ export async function gradeOne(
     const nonce = handIn.nonce ?? randomBytes(64);
     await saveRun(dir, { grading, bench, handIn, submission, nonce });
     const run = { dir, nonce, stages, step, timeouts, tell, signal: step.signal };
-    const { id, judged } = await shared(same, submission.digest, async () => ({
+    const { reuse, forget } = kept.attempt();
+    const { id, judged } = await reuse(`hand-in ${submission.digest}`, async () => ({
       id: handIn.id,
       judged: await judgeTwice(bench, submission, run, kept),
     }));
+    if (hasError(judged)) forget();
     const sameAs = id === handIn.id ? {} : { sameAs: id };
     const graded = { ...gradedOf(submission, judged, { request, handIn, stages }), ...sameAs };
     await finishEvidence(dir, graded, bench.digest);
@@ -131,24 +124,6 @@ export async function gradeOne(
     await finishEvidence(dir, graded, bench.digest);
     return graded;
   }
-}
-
-/** A verdict that this host is to blame for is no verdict on the same hand-in of somebody else. */
-async function shared(
-  same: OneContext['same'],
-  digest: string,
-  judge: () => Promise<Outcome>,
-): Promise<Outcome> {
-  const first = same.get(digest);
-  if (first !== undefined) return await first;
-  const work = judge();
-  same.set(digest, work);
-  const keep = await work.then(
-    ({ judged }) => !hasError(judged),
-    () => false,
-  );
-  if (!keep) same.delete(digest);
-  return await work;
 }
 
 async function read(
@@ -176,7 +151,6 @@ async function canary(
     const graded = await gradeOne({ id, path }, one, {
       step,
       timeouts,
-      same: new Map(),
       kept: new Kept(),
       tell: (text) => step.output(text),
     });

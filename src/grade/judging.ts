@@ -23,10 +23,21 @@ export async function judgeTwice(
   run: Omit<JudgeRun, 'reuse'>,
   kept: Kept,
 ): Promise<Judged> {
-  const { reuse, forget } = kept.attempt();
+  const attempt = async (name: string) => {
+    const { reuse, forget } = kept.attempt();
+    const half: JudgeRun['reuse'] = (key, make) => reuse(key, () => withMemory(make));
+    try {
+      const judged = await judgeOnce(bench, submission, { ...run, reuse: half, dir: join(run.dir, name) });
+      if (hasError(judged)) forget();
+      return judged;
+    } catch (error) {
+      forget();
+      throw error;
+    }
+  };
   let fault: string | undefined;
   try {
-    const judged = await judgeOnce(bench, submission, { ...run, reuse, dir: join(run.dir, 'run') });
+    const judged = await attempt('run');
     const wrong = checksOf(judged).find(isError);
     if (wrong === undefined) return judged;
     fault = wrong.fact;
@@ -34,16 +45,8 @@ export async function judgeTwice(
     if (isAbort(error) || run.signal.aborted) throw error;
     fault = error instanceof Error ? error.message : String(error);
   }
-  forget();
   run.step.note(`${submission.id} is judged once more after a fault of this host: ${fault ?? 'unknown'}`);
-  const again = kept.attempt();
-  const judged = await judgeOnce(bench, submission, {
-    ...run,
-    reuse: again.reuse,
-    dir: join(run.dir, 'again'),
-  });
-  if (hasError(judged)) again.forget();
-  return judged;
+  return await attempt('again');
 }
 
 /** Whether something of it has to be judged again, because this host was at fault. */
@@ -63,7 +66,7 @@ function checksOf({ lines }: Judged): readonly GradedCheck[] {
   return [...lines.values()].flatMap(({ checks }) => checks);
 }
 
-/** What was found about halves of hand-ins in one grading. */
+/** What was found about hand-ins, and about halves of them, in one grading. */
 export class Kept {
   readonly #known = new Map<string, Promise<unknown>>();
 
@@ -71,7 +74,7 @@ export class Kept {
   attempt(): { readonly reuse: JudgeRun['reuse']; readonly forget: () => void } {
     const used = new Map<string, Promise<unknown>>();
     const reuse = async <T>(key: string, make: () => Promise<T>): Promise<T> => {
-      const value = (this.#known.get(key) as Promise<T> | undefined) ?? withMemory(make);
+      const value = (this.#known.get(key) as Promise<T> | undefined) ?? make();
       used.set(key, value);
       this.#known.set(key, value);
       return await value.catch((error) => {
